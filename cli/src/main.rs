@@ -11,7 +11,7 @@ use crate::client::session::Session;
 use crate::commands::package::Kind;
 use crate::commands::{
     bench, cache, daemon, http, image, job, key, member, package, queue, run, schedule, secret,
-    sign_in, template, wallet,
+    sign_in, template, wallet, workspace,
 };
 
 mod client;
@@ -84,6 +84,9 @@ enum Command {
     /// Members of the workspace
     #[command(subcommand)]
     Member(member::Command),
+    /// The workspace and its settings
+    #[command(subcommand)]
+    Workspace(workspace::Command),
     /// Sign in for an hour with a code that is sent by e-mail
     SignIn(sign_in::Args),
     /// Files in the caches of containers
@@ -150,6 +153,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
         Command::Secret(command) => secret::run(command, &session()?).await,
         Command::Key(command) => key::run(command, &session()?).await,
         Command::Member(command) => member::run(command, &session()?).await,
+        Command::Workspace(command) => workspace::run(command, &session()?).await,
         Command::SignIn(args) => sign_in::run(args, &cli.access, output).await,
         Command::Cache(command) => cache::run(command, &session()?).await,
         Command::Version => client::output::line(concat!("fanfold ", env!("CARGO_PKG_VERSION"))),

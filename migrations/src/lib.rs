@@ -23,6 +23,7 @@ mod m20261129_000004_add_calls;
 mod m20261129_000005_add_containers;
 mod m20261129_000006_add_queues;
 mod m20261129_000007_add_callbacks;
+mod m20261129_000008_add_log_days;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -39,6 +40,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000005_add_containers::Migration),
             Box::new(m20261129_000006_add_queues::Migration),
             Box::new(m20261129_000007_add_callbacks::Migration),
+            Box::new(m20261129_000008_add_log_days::Migration),
         ]
     }
 }

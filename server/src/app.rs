@@ -49,6 +49,8 @@ pub struct Settings {
     pub wallet: WalletConfig,
     /// The image that scripts of definitions run in.
     pub script_image: String,
+    /// How long logs are kept after the end of their run, at most.
+    pub log_days: NonZeroU32,
     /// Where nodes join.
     pub node_addresses: Vec<String>,
     /// The hash of what lets others than this machine read the metrics.

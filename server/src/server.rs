@@ -363,6 +363,7 @@ fn settings(config: &Config, token_key: [u8; 32], node_addresses: Vec<String>) -
         spool: spool(&config.data_dir),
         wallet: config.wallet.clone(),
         script_image: config.containers.script_image.clone(),
+        log_days: config.storage.log_days,
         node_addresses,
         metrics_token: config.metrics.token_hash(),
     }

@@ -17,3 +17,4 @@ pub(super) mod secret;
 pub(super) mod sign_in;
 pub(super) mod template;
 pub(super) mod wallet;
+pub(super) mod workspace;

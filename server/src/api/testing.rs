@@ -81,6 +81,7 @@ fn settings(limits: LimitsConfig, spool: &Path) -> Settings {
             earnings_delay_secs: 0,
         },
         script_image: "localhost/script".to_owned(),
+        log_days: Config::load(None).unwrap().storage.log_days,
         node_addresses: Vec::new(),
         metrics_token: Some(Digest::of(b"scrape")),
     }

@@ -19,7 +19,7 @@ use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, Data};
 use crate::store::catalogue::{images, packages};
 use crate::store::logs::segments;
-use crate::store::market::runs;
+use crate::store::market::runs::purge as runs;
 use crate::store::schedules::skips;
 use crate::store::storage::holdings;
 use crate::store::{Db, jobs, schedules};
@@ -69,7 +69,7 @@ pub async fn run(db: Db, data: Data, ages: Ages, stop: CancellationToken) {
         report("old results", results(&db, &data, now).await);
         report("files of drafts", uploads(&db, &data, now, ages.draft).await);
         if pass % SWEEP_EVERY == 0 {
-            report("old logs", logs::purge(&db, &data, now - ages.log).await);
+            report("old logs", logs::purge(&db, &data, now, ages.log).await);
             report("old skips", old_skips(&db, now - ages.log).await);
             report("holdings", unnamed_holdings(&db, &data, now).await);
             report("objects without a row", unnamed_objects(&db, &data, now).await);

@@ -17,3 +17,4 @@ pub mod profile;
 pub mod secrets;
 pub mod server_owner;
 pub mod sign_in;
+pub mod workspace;

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 
 use super::caller::Caller;
@@ -92,22 +91,6 @@ pub async fn update(
     user.profile = changes.apply(user.profile);
     workspaces::set_profile(&app.db, user.id, &user.profile).await?;
     Ok(user)
-}
-
-/// The workspace that a caller acts in.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Workspace {
-    pub id: WorkspaceId,
-    pub name: String,
-    pub created_at: DateTime<Utc>,
-}
-
-/// Describes the workspace that the caller acts in.
-pub async fn workspace(app: &App, caller: &Caller) -> Result<Workspace> {
-    let id = caller.workspace;
-    let (name, created_at) =
-        workspaces::find_workspace(&app.db, id).await?.ok_or(Error::Unauthenticated)?;
-    Ok(Workspace { id, name, created_at })
 }
 
 #[cfg(test)]

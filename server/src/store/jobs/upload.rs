@@ -74,7 +74,7 @@ pub async fn needs_upload(
     let Some(row) = row::Entity::find_by_id(id.uuid()).one(db).await? else { return Ok(false) };
     match row.run {
         // It goes with the run's own data.
-        Some(run) => Ok(!runs::is_purged(db, RunId::new(run)).await?),
+        Some(run) => Ok(!runs::purge::is_purged(db, RunId::new(run)).await?),
         None => Ok(row.deleted_us.is_none() && uploaded_at >= then),
     }
 }

@@ -12,7 +12,7 @@ use sea_orm::{QueryOrder, QuerySelect};
 use serde::{Deserialize, Serialize};
 
 use super::{End, Filter};
-use crate::store::market::runs;
+use crate::store::market::runs::purge::{self as old_runs, Ended};
 use crate::store::{corrupt, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -157,14 +157,14 @@ pub async fn insert(db: &impl ConnectionTrait, segment: &Segment) -> Result<(), 
     Ok(())
 }
 
-/// Some segments of runs that ended before `then`.
-pub async fn ended_before(
+/// Some segments of these runs.
+pub async fn of_ended(
     db: &impl ConnectionTrait,
-    then: DateTime<Utc>,
+    ended: Ended,
     limit: u64,
 ) -> Result<Vec<Segment>, DbErr> {
-    let ended = runs::with_rows_ended_before("log_segments", then, limit);
-    let rows = Entity::find().filter(Column::Run.in_subquery(ended)).limit(limit).all(db).await?;
+    let runs = old_runs::with_rows("log_segments", ended, limit);
+    let rows = Entity::find().filter(Column::Run.in_subquery(runs)).limit(limit).all(db).await?;
     rows.iter().map(read).collect()
 }
 

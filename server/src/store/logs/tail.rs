@@ -12,7 +12,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 
 use super::{Batch, End, Filter};
-use crate::store::market::runs;
+use crate::store::market::runs::purge::{self as old_runs, Ended};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number};
 
@@ -120,9 +120,9 @@ pub async fn delete(
 }
 
 /// Deletes the lines of some runs that ended before `then`; false where there are none left.
-pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<bool, DbErr> {
-    let ended = runs::with_rows_ended_before("log_tail", then, RUNS_PURGED);
-    let gone = Entity::delete_many().filter(Column::Run.in_subquery(ended)).exec(db).await?;
+pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbErr> {
+    let runs = old_runs::with_rows("log_tail", ended, RUNS_PURGED);
+    let gone = Entity::delete_many().filter(Column::Run.in_subquery(runs)).exec(db).await?;
     Ok(gone.rows_affected > 0)
 }
 

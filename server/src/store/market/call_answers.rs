@@ -11,6 +11,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{QueryOrder, QuerySelect};
 
 use super::runs;
+use super::runs::purge::{self as old_runs, Ended};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
@@ -89,9 +90,9 @@ pub(in crate::store) async fn insert(
 }
 
 /// Deletes the answers of some runs that ended before `then`; false where there are none left.
-pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<bool, DbErr> {
-    let ended = runs::with_rows_ended_before("call_answers", then, RUNS_PURGED);
-    let gone = Entity::delete_many().filter(Column::Run.in_subquery(ended)).exec(db).await?;
+pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbErr> {
+    let runs = old_runs::with_rows("call_answers", ended, RUNS_PURGED);
+    let gone = Entity::delete_many().filter(Column::Run.in_subquery(runs)).exec(db).await?;
     Ok(gone.rows_affected > 0)
 }
 

@@ -1,30 +1,30 @@
-//! Runs: as the doors read them, and as the coordinator stores them.
+//! Runs: as use cases read them. How the coordinator stores them is in `record`.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+mod origin;
+pub mod purge;
+mod record;
+
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use common::compute::resources::{Resources, Usage};
+use common::compute::resources::Resources;
 use common::ids::{JobId, RunId, WorkspaceId};
-use common::market::{Counts, Run, RunRecord};
 use common::money::credits::Credits;
 use common::plan::{Phase, Plan};
-use common::run::callback::Callback;
 use common::run::cause::{Cause, CauseKind};
-use common::run::spec::{Origin, Parent, RunScope, RunSpec};
-use common::run::task::StageNo;
+use common::run::spec::{Origin, RunScope};
 use common::run::{RunState, Times};
-use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
-use sea_orm::sea_query::{ExprTrait as _, OnConflict, SelectStatement};
-use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
+use sea_orm::sea_query::ExprTrait as _;
+use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect};
 
-use super::{chunk_tables, plans, resolutions, stages, values};
+use self::origin::{CALLBACK, PART, origin};
+use super::plans;
 use crate::store::query::document;
-use crate::store::query::rows;
-use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
-use crate::store::{Db, corrupt, corrupt_by, micros, storable, time};
+use crate::store::{corrupt, corrupt_by, micros};
+
+pub use self::record::failed;
+pub(in crate::store) use self::record::{check, put, unfinished, unfinished_ids};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "runs")]
@@ -310,283 +310,6 @@ pub async fn scope(db: &impl ConnectionTrait, run: RunId) -> Result<RunScope, Db
     row.map_or_else(|| Ok(RunScope::default()), |row| document::read(&row.scope))
 }
 
-/// Runs that ended before `then` and whose data is still in the bucket, oldest first.
-pub async fn ended_before(
-    db: &impl ConnectionTrait,
-    then: DateTime<Utc>,
-    limit: u64,
-) -> Result<Vec<(RunId, JobId)>, DbErr> {
-    let rows: Vec<(Uuid, Uuid)> = Entity::find()
-        .select_only()
-        .columns([Column::Id, Column::Job])
-        .filter(Column::Purged.eq(false))
-        .filter(Column::EndedUs.lt(micros(then)))
-        .order_by_asc(Column::EndedUs)
-        .limit(limit)
-        .into_tuple()
-        .all(db)
-        .await?;
-    Ok(rows.into_iter().map(|(id, job)| (RunId::new(id), JobId::new(job))).collect())
-}
-
-/// The ids of runs that ended before `then` and of which rows are in this table.
-pub(in crate::store) fn with_rows_ended_before(
-    table: &'static str,
-    then: DateTime<Utc>,
-    limit: u64,
-) -> SelectStatement {
-    let exist = format!("EXISTS (SELECT 1 FROM {table} WHERE {table}.run = runs.id)");
-    Entity::find()
-        .select_only()
-        .column(Column::Id)
-        .filter(Column::EndedUs.lt(micros(then)))
-        .filter(Expr::cust(exist))
-        .limit(limit)
-        .into_query()
-}
-
-/// Whether the plan of a run that has not ended names this text.
-pub async fn pins(db: &impl ConnectionTrait, text: &str) -> Result<bool, DbErr> {
-    let plans = plans::Entity::find()
-        .select_only()
-        .column(plans::Column::Digest)
-        .filter(plans::Column::Body.contains(text))
-        .into_query();
-    let unfinished = Entity::find().filter(Column::EndedUs.is_null());
-    Ok(unfinished.filter(Column::Plan.in_subquery(plans)).count(db).await? > 0)
-}
-
-/// Notes that a run's data has been deleted from the bucket.
-pub async fn set_purged(db: &impl ConnectionTrait, run: RunId) -> Result<(), DbErr> {
-    Entity::update_many()
-        .col_expr(Column::Purged, Expr::value(true))
-        .filter(Column::Id.eq(run.uuid()))
-        .exec(db)
-        .await?;
-    Ok(())
-}
-
-/// Whether a run's data has been deleted from the bucket.
-pub async fn is_purged(db: &impl ConnectionTrait, run: RunId) -> Result<bool, DbErr> {
-    let purged = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(true));
-    Ok(purged.count(db).await? > 0)
-}
-
-/// A run that failed, with everything that it can go on from as long as its data is in the
-/// bucket; `None` where it is not, or where there is no such run.
-pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
-    let row = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(false)).one(db).await?;
-    let Some(row) = row else { return Ok(None) };
-    let plans = plans::find_many(db, [row.plan.clone()].into()).await?;
-    let mut found = Run::load(record(&row, &plans)?);
-    for (block, table) in chunk_tables::of_run(db, run).await? {
-        found = found.with_table(block, table);
-    }
-    let cut_off = stages::cut_off(db, run).await?;
-    let mut found = cut_off.iter().fold(found, Run::with_stage);
-    for (no, resolution) in resolutions::of_run(db, run).await? {
-        found = found.with_resolution(no, resolution);
-    }
-    for value in values::of_run(db, run).await? {
-        found = found.with_value(value);
-    }
-    Ok(Some(found))
-}
-
-/// The runs that have not ended, each read by itself; plans that several share are read once.
-pub(in crate::store) async fn unfinished(
-    db: &impl ConnectionTrait,
-) -> Result<Vec<Result<RunRecord, UnreadableRow>>, DbErr> {
-    let plans = unfinished_plans(db).await?;
-    rows::each(db, Entity::find().filter(is_unfinished()), |row| record(&row, &plans)).await
-}
-
-/// A run that is cancelled has ended for its customer, and waits for its nodes to stop.
-fn is_unfinished() -> Condition {
-    Condition::any().add(Column::EndedUs.is_null()).add(Column::State.eq(RunState::Ending.as_str()))
-}
-
-async fn unfinished_plans(db: &impl ConnectionTrait) -> Result<BTreeMap<String, Plan>, DbErr> {
-    let digests: Vec<String> = Entity::find()
-        .filter(is_unfinished())
-        .select_only()
-        .column(Column::Plan)
-        .distinct()
-        .into_tuple()
-        .all(db)
-        .await?;
-    plans::find_many(db, digests.into_iter().collect()).await
-}
-
-/// The ids of the runs whose data is still in the bucket, as a subquery.
-pub(in crate::store) fn with_data() -> SelectStatement {
-    let kept = Entity::find().filter(Column::Purged.eq(false));
-    kept.select_only().column(Column::Id).into_query()
-}
-
-/// The ids of the runs that have not ended, as a subquery: there can be more than a statement
-/// takes values.
-pub(in crate::store) fn unfinished_ids() -> SelectStatement {
-    let open = Entity::find().filter(Column::EndedUs.is_null());
-    open.select_only().column(Column::Id).into_query()
-}
-
-/// Finds the runs that cannot be read.
-pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
-    let plans = unfinished_plans(db).await?;
-    rows::check::<Entity, _>(db, found, |row| match row.ended_us {
-        None => record(&row, &plans).map(drop),
-        Some(_) => view(&row).map(drop),
-    })
-    .await
-}
-
-fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbErr> {
-    let view = view(row)?;
-    let plan = plans.get(&row.plan).cloned().ok_or_else(|| corrupt("plan"))?;
-    let number = |n: i64, what| u32::try_from(n).map_err(|_| corrupt(what));
-    let spec = RunSpec {
-        job: view.job,
-        workspace: view.workspace,
-        name: row.name.clone(),
-        template: row.template.clone(),
-        plan,
-        scope: document::read(&row.scope).map_err(|error| corrupt_by("scope", &error))?,
-        timeout_secs: row.timeout_secs.map(|secs| number(secs, "timeout")).transpose()?,
-        terms: document::read(&row.terms).map_err(|error| corrupt_by("terms", &error))?,
-        origin: view.origin,
-        callbacks: match &row.callbacks {
-            Some(text) => document::read(text).map_err(|error| corrupt_by("callbacks", &error))?,
-            None => Vec::new(),
-        },
-    };
-    Ok(RunRecord {
-        id: view.id,
-        spec: Arc::new(spec),
-        state: view.state,
-        phase: view.phase,
-        times: view.times,
-        next_stage: StageNo::new(number(row.next_stage, "stage")?),
-        next_value: number(row.next_value, "value")?,
-        output: view.output.map(Arc::from),
-        counts: Counts {
-            total: view.chunks,
-            found: view.found,
-            done: view.chunks_done,
-            empty: view.empty,
-        },
-        held: view.held,
-        captured: view.price,
-        usage: Usage {
-            cpu_ms: row.cpu_ms.unsigned_abs(),
-            memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
-            ..Usage::default()
-        },
-        warning: view.warning,
-        cause: view.cause,
-    })
-}
-
-/// Stores runs as they stand now. What was ordered is written with the first version only.
-pub(in crate::store) async fn put(
-    db: &impl ConnectionTrait,
-    runs: &[RunRecord],
-    new: &BTreeSet<RunId>,
-) -> Result<(), DbErr> {
-    let mut packed = BTreeMap::new();
-    let mut rows = Vec::with_capacity(runs.len());
-    for record in runs {
-        let is_new = new.contains(&record.id);
-        let plan = if is_new { Some(plans::pack(&record.spec.plan)?) } else { None };
-        let digest = plan.as_ref().map_or_else(String::new, |plan| plan.digest.clone());
-        packed.extend(plan.map(|plan| (plan.digest.clone(), plan)));
-        rows.push(row(record, digest)?);
-    }
-    plans::insert(db, packed).await?;
-    for some in row_groups(&rows) {
-        Entity::insert_many(some.iter().cloned())
-            .on_conflict(
-                OnConflict::column(Column::Id)
-                    .update_columns([
-                        Column::State,
-                        Column::Phase,
-                        Column::Times,
-                        Column::NextStage,
-                        Column::NextValue,
-                        Column::Output,
-                        Column::Total,
-                        Column::Found,
-                        Column::Done,
-                        Column::Held,
-                        Column::Captured,
-                        Column::CpuMs,
-                        Column::MemoryMibMs,
-                        Column::Empty,
-                        Column::Warning,
-                        Column::Error,
-                        Column::Cause,
-                        Column::EndedUs,
-                        Column::SettledUs,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
-}
-
-fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
-    let spec = &record.spec;
-    let times = &record.times;
-    let ended = times.of(RunState::Ending).or_else(|| times.ended());
-    let is_open = !record.state.is_final() && record.state != RunState::Ending;
-    let ended = ended.filter(|_| !is_open);
-    let started = times.of(RunState::Scheduled).or_else(|| times.began());
-    let task = spec.plan.typical_task();
-    let needs = task.map_or(Resources::NONE, |task| task.container.needs);
-    Ok(ActiveModel {
-        id: Set(record.id.uuid()),
-        job: Set(spec.job.uuid()),
-        workspace: Set(spec.workspace.uuid()),
-        name: Set(storable(&spec.name)),
-        plan: Set(plan),
-        scope: Set(document::unproven(&spec.scope)?),
-        terms: Set(document::unproven(&spec.terms)?),
-        timeout_secs: Set(spec.timeout_secs.map(i64::from)),
-        parent: Set(parent(spec.origin).map(RunId::uuid)),
-        parent_stage: Set(spec.parent().map(|parent| parent.stage.number().into())),
-        callbacks: Set(callbacks(&spec.callbacks)?),
-        origin: Set(origin_name(spec.origin).to_owned()),
-        nominal_us: Set(spec.origin.nominal().map(micros)),
-        task_cpu_millis: Set(needs.cpu_millis.into()),
-        task_memory_mib: Set(needs.memory_mib.into()),
-        task_timeout_secs: Set(task.map_or(0, |task| task.timeout_secs.into())),
-        state: Set(record.state.as_str().to_owned()),
-        phase: Set(record.phase.map(|phase| phase.as_str().to_owned())),
-        times: Set(document::unproven(&record.times)?),
-        next_stage: Set(record.next_stage.number().into()),
-        next_value: Set(record.next_value.into()),
-        output: Set(record.output.as_ref().map(|output| output.as_bytes().to_vec())),
-        total: Set(record.counts.total.map(i64::from)),
-        found: Set(record.counts.found.map(i64::from)),
-        done: Set(record.counts.done.into()),
-        held: Set(record.held.units()),
-        captured: Set(record.captured.units()),
-        error: Set(record.cause.as_ref().map(|cause| storable(&cause.message))),
-        cause: Set(record.cause.as_ref().map(|cause| cause.kind.as_str().to_owned())),
-        started_us: Set(started.map_or(0, micros)),
-        ended_us: Set(ended.map(micros)),
-        settled_us: Set(times.settled().map(micros)),
-        purged: Set(false),
-        template: Set(storable(&spec.template)),
-        cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),
-        memory_mib_ms: Set(i64::try_from(record.usage.memory_mib_ms).unwrap_or(i64::MAX)),
-        empty: Set(record.counts.empty.into()),
-        warning: Set(record.warning.clone()),
-    })
-}
-
 fn view(row: &Model) -> Result<RunView, DbErr> {
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
@@ -617,49 +340,6 @@ fn view(row: &Model) -> Result<RunView, DbErr> {
 
 fn text(bytes: Vec<u8>) -> Result<String, DbErr> {
     String::from_utf8(bytes).map_err(|_| corrupt("output"))
-}
-
-const MANUAL: &str = "manual";
-const SCHEDULE: &str = "schedule";
-const PART: &str = "part";
-const CALLBACK: &str = "callback";
-const DETACHED: &str = "detached";
-
-const fn origin_name(origin: Origin) -> &'static str {
-    match origin {
-        Origin::Manual => MANUAL,
-        Origin::Schedule(_) => SCHEDULE,
-        Origin::Part(_) => PART,
-        Origin::Callback(_) => CALLBACK,
-        Origin::Detached => DETACHED,
-    }
-}
-
-/// The run that this one belongs to.
-const fn parent(origin: Origin) -> Option<RunId> {
-    match origin {
-        Origin::Manual | Origin::Schedule(_) | Origin::Detached => None,
-        Origin::Part(parent) => Some(parent.run),
-        Origin::Callback(run) => Some(run),
-    }
-}
-
-fn callbacks(callbacks: &[Callback]) -> Result<Option<String>, DbErr> {
-    if callbacks.is_empty() { Ok(None) } else { document::unproven(&callbacks).map(Some) }
-}
-
-fn origin(row: &Model) -> Result<Origin, DbErr> {
-    match (row.origin.as_str(), row.parent, row.parent_stage, row.nominal_us) {
-        (MANUAL, None, None, None) => Ok(Origin::Manual),
-        (DETACHED, None, None, None) => Ok(Origin::Detached),
-        (SCHEDULE, None, None, Some(at)) => Ok(Origin::Schedule(time(at))),
-        (PART, Some(run), Some(stage), None) => {
-            let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;
-            Ok(Origin::Part(Parent { run: RunId::new(run), stage: StageNo::new(stage) }))
-        }
-        (CALLBACK, Some(run), None, None) => Ok(Origin::Callback(RunId::new(run))),
-        (_, _, _, _) => Err(corrupt("origin of run")),
-    }
 }
 
 fn cause(row: &Model) -> Result<Option<Cause>, DbErr> {

@@ -9,6 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect};
 
+use super::runs::purge::{self as old_runs, Ended};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number, time};
 
@@ -77,9 +78,9 @@ fn view(row: &Model) -> Result<SampleView, DbErr> {
 }
 
 /// Deletes the samples of some runs that ended before `then`; false where there are none left.
-pub async fn purge(db: &impl ConnectionTrait, then: DateTime<Utc>) -> Result<bool, DbErr> {
-    let ended = super::runs::with_rows_ended_before("metric_samples", then, RUNS_PURGED);
-    let gone = Entity::delete_many().filter(Column::Run.in_subquery(ended)).exec(db).await?;
+pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbErr> {
+    let runs = old_runs::with_rows("metric_samples", ended, RUNS_PURGED);
+    let gone = Entity::delete_many().filter(Column::Run.in_subquery(runs)).exec(db).await?;
     Ok(gone.rows_affected > 0)
 }
 

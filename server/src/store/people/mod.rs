@@ -5,5 +5,6 @@ pub mod api_keys;
 pub mod invitations;
 pub mod members;
 pub mod one_time_codes;
+pub mod retention;
 pub mod revoked_tokens;
 pub mod workspaces;

@@ -18,7 +18,7 @@ use crate::clock;
 use crate::store::query::document;
 use crate::store::{Db, begin, micros, time};
 
-mod workspace {
+pub(super) mod workspace {
     use sea_orm::entity::prelude::*;
 
     #[derive(Clone, Debug, PartialEq, DeriveEntityModel)]
@@ -28,6 +28,7 @@ mod workspace {
         pub id: Uuid,
         pub name: String,
         pub created_us: i64,
+        pub log_days: Option<i32>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -122,6 +123,7 @@ pub async fn create_workspace(db: &impl ConnectionTrait, name: &str) -> Result<W
         id: Set(id),
         name: Set(name.to_owned()),
         created_us: Set(micros(clock::now())),
+        log_days: Set(None),
     }
     .insert(db)
     .await?;

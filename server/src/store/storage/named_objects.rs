@@ -77,7 +77,7 @@ async fn each_upload<E: From<DbErr>>(
     use jobs::row::{Column, Entity};
 
     let kept = Column::Run.is_null().and(Column::DeletedUs.is_null());
-    let kept = kept.or(Column::Run.in_subquery(runs::with_data()));
+    let kept = kept.or(Column::Run.in_subquery(runs::purge::with_data()));
     let complete = Entity::find().filter(Column::UploadBytes.is_not_null());
     let mut rows = complete.filter(kept).stream(db).await?;
     while let Some(row) = rows.try_next().await? {
@@ -97,7 +97,7 @@ async fn each_result<E: From<DbErr>>(
 ) -> Result<(), E> {
     use results::{Column, Entity};
 
-    let kept = Entity::find().filter(Column::Run.in_subquery(runs::with_data()));
+    let kept = Entity::find().filter(Column::Run.in_subquery(runs::purge::with_data()));
     let mut rows = kept.filter(Column::Blob.is_not_null()).stream(db).await?;
     while let Some(row) = rows.try_next().await? {
         let digest = row.digest.and_then(|digest| digest.parse().ok());

@@ -11,7 +11,7 @@ use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, post};
 use crate::error::{Error, Result};
 use crate::people::profile;
-use crate::people::profile::Workspace;
+use crate::people::workspace::{self, Workspace};
 
 pub fn routes() -> Vec<Route> {
     vec![
@@ -81,7 +81,7 @@ async fn plans(call: Call) -> Result<PlansOut> {
 
 async fn account(call: Call) -> Result<AccountAnswer> {
     let caller = call.caller().await?;
-    let Workspace { id, name, created_at } = profile::workspace(call.app(), &caller).await?;
+    let Workspace { id, name, created_at, .. } = workspace::find(call.app(), &caller).await?;
     let email = profile::find(call.app(), &caller).await?.email;
     let account = AccountOut {
         id,

@@ -104,3 +104,31 @@ async fn secret_is_listed_without_its_value_and_deleted() {
     assert_eq!(server.call(Method::DELETE, path, None).await.0, 404);
     assert_eq!(server.call(Method::DELETE, "/v1/secrets/nothing/keys", None).await.0, 404);
 }
+
+#[tokio::test]
+async fn workspace_keeps_its_logs_for_as_long_as_its_admin_says() {
+    let server = TestServer::open().await;
+    let (_, key) = server.member(Role::User).await;
+
+    let before = read(&server, "/v1/workspace").await;
+    let (status, changed) = server.patch("/v1/workspace", json!({"log_days": 7})).await;
+    let after = read(&server, "/v1/workspace").await;
+    let (_, unset) = server.patch("/v1/workspace", json!({"log_days": null})).await;
+
+    assert_eq!((&before["log_days"], &before["name"]), (&json!(30), &json!("default")));
+    assert_eq!((status, &changed["log_days"]), (200, &json!(7)), "{changed}");
+    assert_eq!((&after, &unset), (&changed, &before));
+    for body in
+        [json!({}), json!({"log_days": 0}), json!({"log_days": 31}), json!({"log_days": "x"})]
+    {
+        let (status, refused) = server.patch("/v1/workspace", body).await;
+        assert_eq!(
+            (status, problem(&refused)),
+            (400, ("INVALID_ARGUMENT", "log_days")),
+            "{refused}"
+        );
+    }
+    let body = Some(json!({"log_days": 7}));
+    assert_eq!(server.call_as(&key, Method::GET, "/v1/workspace", None).await.0, 200);
+    assert_eq!(server.call_as(&key, Method::PATCH, "/v1/workspace", body).await.0, 403);
+}

@@ -107,7 +107,7 @@ async fn books_add_up_while_results_are_delivered_again() {
         let after = statement::lines_after(db, None, 100).await.unwrap().len();
         assert_eq!(after, lines, "{}", fresh.name);
         assert!(runs::failed(db, run).await.unwrap().is_some());
-        runs::set_purged(db, run).await.unwrap();
+        runs::purge::set_purged(db, run).await.unwrap();
         assert!(runs::failed(db, run).await.unwrap().is_none(), "its data is gone");
     }
 }
