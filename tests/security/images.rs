@@ -11,11 +11,11 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use harness::busybox::{self, docker};
+use harness::machine::busybox::{self, docker};
 use harness::client::{COMPLETE, Client, Refusal};
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::registry::{BODY, Registry};
+use harness::services::registry::{BODY, Registry};
 use harness::wait::until;
 
 const SECRET: &str = "INTRANET-SECRET-4711";

@@ -7,7 +7,7 @@ use harness::client::{COMPLETE, Client, text};
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::wait::{until, until_for};
-use harness::web;
+use harness::services::web;
 use serde_json::{Value, json};
 
 /// More than the server has places of any kind.

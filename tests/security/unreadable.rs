@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use harness::client::{Client, FAILED};
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::process::fanfold;
+use harness::machine::process::fanfold;
 use reqwest::Method;
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};

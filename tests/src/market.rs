@@ -12,12 +12,13 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 use crate::client::{Client, text};
-use crate::power::{MountedImage, RecordedDisk, WriteLog};
-use crate::process::{self, Process};
+use crate::machine::power::{MountedImage, RecordedDisk, WriteLog};
+use crate::machine::process::{self, Process};
 use crate::say::say;
-use crate::tmpfs::Tmpfs;
+use crate::machine::tmpfs::Tmpfs;
 use crate::wait::until;
-use crate::{books, busybox};
+use crate::books;
+use crate::machine::busybox;
 
 /// A server that another process robbed of its port tries again, so often.
 const STARTS_MAX: usize = 5;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use base64::Engine as _;
 use serde_json::{Value, json};
 
-use crate::busybox::IMAGE;
+use crate::machine::busybox::IMAGE;
 
 /// A package whose entrypoint is a shell script.
 pub struct Package {

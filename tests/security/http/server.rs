@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use harness::client::Client;
-use harness::process::Process;
+use harness::machine::process::Process;
 use serde_json::json;
 use server::store;
 use server::store::people::{api_keys, workspaces};

@@ -1,33 +1,8 @@
 //! What scenarios of a few lines are built from.
 
-mod again;
-mod bills;
-mod blame;
-mod callbacks;
-mod calls;
-mod cancel;
-mod checks;
-mod disk;
-mod figures;
-mod flow;
-mod flow_values;
-mod gpus;
-mod health;
-mod holds;
-mod lives;
-mod movements;
-mod nodes_of;
-mod order;
-mod owners_rules;
-mod placement;
-mod queues;
-mod samples;
-mod schedules;
-mod set_aside;
-mod silence;
-mod statements;
-mod terms;
-mod trust;
+mod money;
+mod nodes;
+mod runs;
 
 use std::sync::Arc;
 

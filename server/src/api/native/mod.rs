@@ -4,43 +4,20 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 //! Times are RFC 3339, credits are decimal texts, and failures are problem details (RFC 9457).
 
-mod call;
-mod call_attempts;
-mod callbacks;
-mod cause;
-mod config;
-mod container_in;
-mod container_out;
 mod cursor;
 mod definitions;
-mod events;
 mod fields;
-mod history;
-mod job_in;
-mod job_out;
 mod jobs;
-mod locations;
-mod log_download;
-mod logs;
 mod nodes;
 mod page;
-mod params;
 mod people;
 mod queues;
-mod quote;
-mod results;
-mod run_out;
 mod runs;
 mod schedules;
-mod scheduling;
-mod source_tests;
-mod stages;
-mod tasks;
 #[cfg(test)]
 mod tests;
 mod wallet;
 mod words;
-mod workflow;
 
 use common::access::Scope;
 
@@ -65,19 +42,9 @@ const ERRORS: ErrorShape = ErrorShape {
 pub fn api() -> Api {
     let routes = [
         jobs::routes(),
-        quote::routes(),
-        source_tests::routes(),
         runs::routes(),
         schedules::routes(),
         queues::routes(),
-        stages::routes(),
-        tasks::routes(),
-        call_attempts::routes(),
-        log_download::routes(),
-        logs::routes(),
-        history::routes(),
-        events::routes(),
-        results::routes(),
         definitions::routes(),
         nodes::routes(),
         wallet::routes(),

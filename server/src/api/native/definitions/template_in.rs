@@ -4,10 +4,10 @@ use common::package::loose::Loose;
 use common::package::template::{self, DESCRIPTION_CHARS_MAX, PhaseParams, Template};
 
 use crate::api::http::shape::{Field, one, text};
-use crate::api::native::config::{self, CONFIG};
-use crate::api::native::job_in::{read_description, read_tag};
-use crate::api::native::locations::{DESTINATION, SOURCE, read_destination, read_source};
-use crate::api::native::params::{self, PARAMS};
+use crate::api::native::jobs::config::{self, CONFIG};
+use crate::api::native::jobs::job_in::{read_description, read_tag};
+use crate::api::native::jobs::locations::{DESTINATION, SOURCE, read_destination, read_source};
+use crate::api::native::jobs::params::{self, PARAMS};
 use crate::error::{Error, Result};
 
 pub const TEMPLATE: &[Field] = &[

@@ -4,7 +4,7 @@ use common::package::loose::Loose;
 use common::run::queue::Label;
 
 use crate::api::http::shape::{Field, text};
-use crate::api::native::job_in::read_description;
+use crate::api::native::jobs::job_in::read_description;
 use crate::error::{Error, Result};
 use crate::jobs::containers::PROJECT_CHARS_MAX;
 use crate::jobs::queues::DESCRIPTION_CHARS_MAX;

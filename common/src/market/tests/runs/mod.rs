@@ -1,0 +1,15 @@
+//! How runs of every shape begin, go on and end.
+
+mod again;
+mod callbacks;
+mod calls;
+mod cancel;
+mod flow;
+mod flow_values;
+mod lives;
+mod queues;
+mod schedules;
+mod set_aside;
+mod terms;
+
+use super::*;

@@ -1,0 +1,4 @@
+//! Clients and APIs of other products.
+
+mod clients;
+mod compat;
