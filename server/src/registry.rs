@@ -26,7 +26,7 @@ use url::Url;
 
 use crate::data::ssrf_guard;
 use crate::data::ssrf_guard::Guard;
-use crate::limits::concurrency::KeyedPlaces;
+use crate::limits::concurrency::KeyedSemaphore;
 use crate::secrets::{self, KeyPair, Secrets};
 use challenge::{Challenge, LIFE};
 
@@ -57,7 +57,7 @@ struct Inner {
     guard: Guard,
     // It reads the machine's certificates, which a server without registries lacks.
     client: OnceCell<reqwest::Client>,
-    places: KeyedPlaces<WorkspaceId>,
+    places: KeyedSemaphore<WorkspaceId>,
     /// By the digest of the login and the repository.
     tokens: Mutex<HashMap<Digest, Kept>>,
 }
@@ -117,7 +117,7 @@ impl Registries {
             secrets,
             guard,
             client: OnceCell::new(),
-            places: KeyedPlaces::new(PLACES_EACH, PLACES_TOTAL),
+            places: KeyedSemaphore::new(PLACES_EACH, PLACES_TOTAL),
             tokens: Mutex::default(),
         };
         Self { inner: Arc::new(inner) }

@@ -10,8 +10,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use harness::client::text;
 use harness::market::{Market, Shape};
-use harness::services::receiver::Receiver;
 use harness::say::say;
+use harness::services::receiver::Receiver;
 use harness::wait::until;
 use serde_json::json;
 

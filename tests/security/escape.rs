@@ -6,11 +6,11 @@ use std::process::{Command, Output};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
-use harness::machine::busybox;
 use harness::client::{COMPLETE, Client};
+use harness::machine::busybox;
+use harness::machine::process;
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::machine::process;
 use harness::say::say;
 
 /// This many ways out are tried at least.

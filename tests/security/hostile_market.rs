@@ -7,10 +7,10 @@ use anyhow::{Context as _, Result, ensure};
 use harness::client::{COMPLETE, Client, FAILED};
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::services::registry::Registry;
 use harness::rogue::Rogue;
-use harness::wait::until;
+use harness::services::registry::Registry;
 use harness::services::web;
+use harness::wait::until;
 use serde_json::{Value, json};
 
 /// Tasks of the honest job. Each works a while, so that a few seconds lost to an attack show.

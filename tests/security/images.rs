@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-use harness::machine::busybox::{self, docker};
 use harness::client::{COMPLETE, Client, Refusal};
+use harness::machine::busybox::{self, docker};
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::services::registry::{BODY, Registry};

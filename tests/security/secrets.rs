@@ -194,7 +194,8 @@ async fn container_gets_no_password_of_a_server() -> Result<()> {
         let secret = json!({"id": "PASSWORD", "secretType": "url", "accessKey": "ann",
                             "endpoint": server.url});
         client.post(SECRETS, json!({"secret": secret, "secretKey": "x"})).await?;
-        let config = json!({"container": harness::machine::busybox::IMAGE, "secrets": ["PASSWORD"]});
+        let config =
+            json!({"container": harness::machine::busybox::IMAGE, "secrets": ["PASSWORD"]});
         client.push(&Package::app("greedy", "env").with("platform_config", config)).await?;
         let bypass = json!({"dataSourceDescriptor": "bypass"});
         let order = json!({"app": "greedy", "dataSource": bypass, "dataDestination": bypass});

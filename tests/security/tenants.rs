@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result};
 use harness::client::{COMPLETE, Client, text};
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::wait::{until, until_for};
 use harness::services::web;
+use harness::wait::{until, until_for};
 use serde_json::{Value, json};
 
 /// More than the server has places of any kind.

@@ -2,9 +2,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use harness::client::{Client, FAILED};
+use harness::machine::process::fanfold;
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::machine::process::fanfold;
 use reqwest::Method;
 use sea_orm::{ConnectionTrait as _, Database};
 use serde_json::{Value, json};

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::books;
 use crate::client::{Client, text};
+use crate::machine::busybox;
 use crate::machine::power::{MountedImage, RecordedDisk, WriteLog};
 use crate::machine::process::{self, Process};
-use crate::say::say;
 use crate::machine::tmpfs::Tmpfs;
+use crate::say::say;
 use crate::wait::until;
-use crate::books;
-use crate::machine::busybox;
 
 /// A server that another process robbed of its port tries again, so often.
 const STARTS_MAX: usize = 5;

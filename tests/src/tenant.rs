@@ -10,10 +10,10 @@ use server::store::people::{api_keys, workspaces};
 use tokio::process::Command;
 use uuid::Uuid;
 
-use crate::machine::busybox;
 use crate::client::Client;
-use crate::market::Market;
+use crate::machine::busybox;
 use crate::machine::process;
+use crate::market::Market;
 
 /// A workspace that a test has made.
 pub struct Tenant {

@@ -36,12 +36,12 @@ use warp::Filter as _;
 use warp::http::Method;
 
 use crate::app::App;
-use crate::limits::concurrency::KeyedPlaces;
+use crate::limits::concurrency::KeyedSemaphore;
 use crate::limits::rate::Limits;
 use crate::readiness::Readiness;
 use http::call::call;
 use http::docs;
-use http::places::AllPlaces;
+use http::permits::RequestLimits;
 use http::router::Router;
 use http::serving::{self, Options, Pace};
 use table::apis;
@@ -55,11 +55,11 @@ const ANSWERS_MAX: (usize, usize) = (2, 12);
 pub struct State {
     app: App,
     stop: CancellationToken,
-    places: AllPlaces,
+    places: RequestLimits,
     /// How slow bodies and answers may be.
     limits: serving::Limits,
     /// For lists and logs: each can take several MiB.
-    answers: KeyedPlaces<WorkspaceId>,
+    answers: KeyedSemaphore<WorkspaceId>,
     /// Requests of each workspace.
     requests: Limits,
     /// Requests from each address without a right key.
@@ -100,9 +100,9 @@ fn filter(
     let state = Arc::new(State {
         app,
         stop,
-        places: AllPlaces::new(),
+        places: RequestLimits::new(),
         limits: serving::Limits::new(&http),
-        answers: KeyedPlaces::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
+        answers: KeyedSemaphore::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         requests: Limits::per_minute(limits.requests_per_minute),
         strangers: Limits::per_minute(limits.stranger_requests_per_minute),
         source_tests: Limits::per_minute(limits.source_tests_per_minute),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::ids::{RunId, WorkspaceId};
 
 use crate::data::pace::{Pace, Slow};
-use crate::limits::concurrency::{KeyedPlaces, Place};
+use crate::limits::concurrency::{KeyedSemaphore, Permit};
 
 /// Steps of one workspace that are worked on at once.
 const OWN_MAX: usize = 2;
@@ -42,8 +42,8 @@ pub enum Hindrance {
 /// The places; clones share them.
 #[derive(Clone)]
 pub struct Turns {
-    steps: KeyedPlaces<WorkspaceId>,
-    copies: KeyedPlaces<WorkspaceId>,
+    steps: KeyedSemaphore<WorkspaceId>,
+    copies: KeyedSemaphore<WorkspaceId>,
     board: Arc<Mutex<Board>>,
 }
 
@@ -66,7 +66,7 @@ struct Entry {
 
 /// A place that is held.
 pub struct Turn {
-    _place: Place<WorkspaceId>,
+    _place: Permit<WorkspaceId>,
     _notice: Notice,
 }
 
@@ -85,8 +85,8 @@ struct Notice {
 impl Turns {
     pub fn new() -> Self {
         Self {
-            steps: KeyedPlaces::new(OWN_MAX, STEPS_MAX),
-            copies: KeyedPlaces::new(OWN_MAX, COPIES_MAX),
+            steps: KeyedSemaphore::new(OWN_MAX, STEPS_MAX),
+            copies: KeyedSemaphore::new(OWN_MAX, COPIES_MAX),
             board: Arc::default(),
         }
     }

@@ -34,7 +34,7 @@ use futures::Stream;
 use reqwest::Method;
 
 use crate::clock;
-use crate::limits::concurrency::KeyedPlaces;
+use crate::limits::concurrency::KeyedSemaphore;
 use crate::limits::quotas::Quotas;
 use crate::secrets::{self, KeyPair, Secrets};
 use bucket::Written;
@@ -59,7 +59,7 @@ pub struct Data {
     links: Arc<Links>,
     customers: Arc<Customers>,
     secrets: Secrets,
-    looks: KeyedPlaces<WorkspaceId>,
+    looks: KeyedSemaphore<WorkspaceId>,
     quotas: Quotas,
     checked: Arc<Checked>,
 }

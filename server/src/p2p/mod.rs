@@ -90,7 +90,7 @@ impl Hub {
         let tasks = TaskTracker::new();
         let peers = peers::Peers::new(port.clone());
         let stored = blob::known_results::Stored::default();
-        let desk = sync::handler::Desk {
+        let syncs = sync::handler::SyncHandler {
             port: port.clone(),
             peers: peers.clone(),
             stored: stored.clone(),
@@ -104,7 +104,7 @@ impl Hub {
             addresses: addresses.clone(),
             tasks: tasks.clone(),
         };
-        swarm::Host { swarm, desk, blobs, addresses, tasks, supervisor }.start();
+        swarm::Host { swarm, syncs, blobs, addresses, tasks, supervisor }.start();
         for address in hub.addresses() {
             tracing::info!(address, "listening for nodes");
         }

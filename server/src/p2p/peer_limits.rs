@@ -1,7 +1,7 @@
 //! How much the server does at once, for one peer and for all: what is beyond is refused at the
 //! gate, so that a flood costs only its sender.
 //!
-//! While more than half of all places are taken, a peer that is inside already gets only a quarter
+//! While more than half of as many are under way as the server allows, a peer that is inside already gets only a quarter
 //! of what it may have otherwise: the last places are for those who have few.
 
 use std::collections::HashMap;
@@ -11,7 +11,7 @@ use libp2p::PeerId;
 
 /// Counts who is inside; clones are the same gate.
 #[derive(Clone)]
-pub struct Gate {
+pub struct PeerLimit {
     inside: Arc<Mutex<Inside>>,
     each_max: usize,
     all_max: usize,
@@ -26,11 +26,11 @@ struct Inside {
 
 /// A place inside, given back when it is dropped.
 pub struct Pass {
-    gate: Gate,
+    gate: PeerLimit,
     peer: PeerId,
 }
 
-impl Gate {
+impl PeerLimit {
     pub fn new(each_max: usize, all_max: usize) -> Self {
         Self { inside: Arc::default(), each_max, all_max }
     }
@@ -74,7 +74,7 @@ mod tests {
 
     #[test]
     fn peer_leaves_places_for_others() {
-        let gate = Gate::new(2, 4);
+        let gate = PeerLimit::new(2, 4);
         let (greedy, other, late) = (PeerId::random(), PeerId::random(), PeerId::random());
 
         let mut inside = vec![gate.enter(greedy), gate.enter(greedy)];
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn peers_with_few_places_are_preferred_under_load() {
-        let gate = Gate::new(8, 16);
+        let gate = PeerLimit::new(8, 16);
         let (first, second, late) = (PeerId::random(), PeerId::random(), PeerId::random());
         let mut inside: Vec<Pass> = (0..8).filter_map(|_| gate.enter(first)).collect();
         inside.extend((0..8).filter_map(|_| gate.enter(second)));

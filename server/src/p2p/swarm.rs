@@ -21,8 +21,8 @@ use super::admission::{self, Limits};
 use super::backend::Port;
 use super::blob::handler::Blobs;
 use super::blob::streams;
-use super::peer_limits::Gate;
-use super::sync::handler::Desk;
+use super::peer_limits::PeerLimit;
+use super::sync::handler::SyncHandler;
 use super::{Addresses, Error};
 use crate::metrics::Metrics;
 use crate::supervisor::Supervisor;
@@ -145,7 +145,7 @@ fn collect<'a>(
 /// Serves until it is stopped.
 pub struct Host<P> {
     pub swarm: Swarm<Behaviour>,
-    pub desk: Desk<P>,
+    pub syncs: SyncHandler<P>,
     pub blobs: Blobs<P>,
     pub addresses: Addresses,
     pub tasks: TaskTracker,
@@ -164,7 +164,7 @@ enum Heard {
 impl<P: Port> Host<P> {
     /// Starts the swarm's task and the one that takes blob streams.
     pub fn start(self) {
-        let Self { swarm, desk, blobs, addresses, tasks, supervisor } = self;
+        let Self { swarm, syncs, blobs, addresses, tasks, supervisor } = self;
         let stop = supervisor.stop().clone();
         let incoming = swarm
             .behaviour()
@@ -173,13 +173,13 @@ impl<P: Port> Host<P> {
             .accept(StreamProtocol::new(BLOB_PROTOCOL))
             .expect("a new swarm has no stream protocols yet");
         let (heard, said) = mpsc::channel(HEARD_MAX);
-        let gate = Gate::new(SYNCS_PER_PEER_MAX, SYNCS_MAX);
-        let strangers = Gate::new(SYNCS_PER_STRANGER_MAX, STRANGERS_MAX);
+        let gate = PeerLimit::new(SYNCS_PER_PEER_MAX, SYNCS_MAX);
+        let strangers = PeerLimit::new(SYNCS_PER_STRANGER_MAX, STRANGERS_MAX);
         let taking = streams::take(incoming, blobs, tasks.clone(), stop.clone());
         tasks.spawn(supervisor.clone().run("the transfers to nodes", taking));
         let tracker = tasks.clone();
         let carrier =
-            Carrier { swarm, desk, addresses, gate, strangers, heard, tasks: tracker, stop };
+            Carrier { swarm, syncs, addresses, gate, strangers, heard, tasks: tracker, stop };
         tasks.spawn(supervisor.run("the link to nodes", carrier.run(said)));
         tasks.close();
     }
@@ -187,11 +187,11 @@ impl<P: Port> Host<P> {
 
 struct Carrier<P> {
     swarm: Swarm<Behaviour>,
-    desk: Desk<P>,
+    syncs: SyncHandler<P>,
     addresses: Addresses,
-    gate: Gate,
+    gate: PeerLimit,
     /// The same for peers that have not joined.
-    strangers: Gate,
+    strangers: PeerLimit,
     heard: mpsc::Sender<Heard>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -263,12 +263,12 @@ impl<P: Port> Carrier<P> {
             tracing::debug!(%peer, "too many messages at once");
             return;
         };
-        let (desk, heard, stop) = (self.desk.clone(), self.heard.clone(), self.stop.clone());
+        let (syncs, heard, stop) = (self.syncs.clone(), self.heard.clone(), self.stop.clone());
         let gate = self.gate.clone();
         self.tasks.spawn(async move {
             // Nobody receives once the swarm has stopped.
             let answered = async {
-                let node = match desk.identify(peer, from, &sync).await? {
+                let node = match syncs.identify(peer, from, &sync).await? {
                     Ok(node) => node,
                     Err(orders) => {
                         return heard.send(Heard::Refused(peer, channel, orders)).await.ok();
@@ -281,7 +281,7 @@ impl<P: Port> Carrier<P> {
                 } else {
                     pass
                 };
-                let orders = desk.answer(peer, node, sync).await?;
+                let orders = syncs.answer(peer, node, sync).await?;
                 heard.send(Heard::Answered(channel, orders)).await.ok()
             };
             stop.run_until_cancelled(answered).await;

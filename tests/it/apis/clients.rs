@@ -9,8 +9,8 @@ use serde_json::Value;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use harness::machine::busybox;
 use harness::client::text;
+use harness::machine::busybox;
 use harness::market::{Market, Shape};
 
 /// A script waits for jobs of its own for minutes at most; it never runs forever.

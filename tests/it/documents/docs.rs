@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 
-use harness::services::postgres::Postgres;
 use harness::machine::python;
+use harness::services::postgres::Postgres;
 use harness::services::s3::S3;
 
 use page::{Action, Page};

@@ -11,8 +11,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use harness::client::text;
-use harness::market::{Market, Shape};
 use harness::machine::python;
+use harness::market::{Market, Shape};
 
 use crate::jobs::hello_world;
 

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use harness::client::Client;
+use harness::machine::process::Process;
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::machine::process::Process;
 use harness::wait::until_for;
 
 /// What a start on a damaged folder must come to.

@@ -16,10 +16,10 @@ use harness::books;
 use harness::client::{COMPLETE, Client};
 use harness::market::{Market, Shape};
 use harness::package::Package;
+use harness::say::say;
 use harness::services::postgres::Postgres;
 use harness::services::proxy::Proxy;
 use harness::services::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
-use harness::say::say;
 use harness::wait::{until, until_for};
 
 /// Every request is answered within this time, whatever is away.

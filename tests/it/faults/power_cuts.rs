@@ -13,9 +13,9 @@ use tempfile::TempDir;
 use crate::faults::damaged_files::started;
 use crate::jobs::main_job::{counted, push_word_count, sample, word_count};
 use harness::client::{COMPLETE, Client, text};
-use harness::market::{Market, Shape};
 use harness::machine::power::{MountedImage, WriteLog};
 use harness::machine::process::fanfold;
+use harness::market::{Market, Shape};
 use harness::wait::until_for;
 
 const DISK_MIB: u64 = 192;

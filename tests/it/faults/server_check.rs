@@ -10,8 +10,8 @@ use tempfile::TempDir;
 
 use crate::jobs::main_job::{push_word_count, sample, word_count};
 use harness::client::{COMPLETE, Client};
-use harness::market::{Market, Shape};
 use harness::machine::process::fanfold;
+use harness::market::{Market, Shape};
 
 /// A kind of damage, and the parts of the one line that it gives.
 type Case = (&'static str, fn(&Path) -> Result<()>, &'static [&'static str]);

@@ -12,8 +12,8 @@ use harness::client::{COMPLETE, Client};
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::services::s3::S3;
-use harness::wait::until;
 use harness::services::web;
+use harness::wait::until;
 
 const COPY: &str = r#"cat "$TASK_DIR/data.bin" > "$TASK_RESULTS_DIR/part.txt""#;
 const KEYS: &str = r#"echo "$CHUNK_NUMBER|$CHUNK_NAME|$CHUNK_KEY" > "$TASK_RESULTS_DIR/key""#;

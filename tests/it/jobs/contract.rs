@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use anyhow::Result;
 use serde_json::{Value, json};
 
-use harness::machine::busybox::{self, IMAGE, docker};
 use harness::client::{COMPLETE, Client};
+use harness::machine::busybox::{self, IMAGE, docker};
 use harness::market::{Market, Shape};
 use harness::package::Package;
 

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::jobs::main_job::{counted, push_word_count, sample, word_count};
 use harness::books;
-use harness::machine::busybox::docker;
 use harness::client::{COMPLETE, Client, FAILED};
+use harness::machine::busybox::docker;
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::services::s3::S3;

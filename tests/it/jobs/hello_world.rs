@@ -4,8 +4,8 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 
 use harness::client::{COMPLETE, Client};
-use harness::market::{Market, Shape};
 use harness::machine::python;
+use harness::market::{Market, Shape};
 use harness::services::web;
 
 const TEXT: &str = "hello, world: read me, change my case.\n";

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use harness::books::count;
-use harness::machine::busybox;
 use harness::client::{Client, text};
+use harness::machine::busybox;
 use harness::market::{Market, Shape};
 use harness::wait::{until, until_for};
 use serde_json::json;

@@ -3,8 +3,8 @@
 use std::process::Output;
 
 use anyhow::{Context as _, Result, ensure};
-use harness::machine::busybox;
 use harness::client::{Client, text};
+use harness::machine::busybox;
 use harness::market::{Market, Shape};
 use harness::wait::until;
 use reqwest::Method;

@@ -8,10 +8,10 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use harness::client::{Client, text};
+use harness::machine::test_clock::TestClock;
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::services::postgres::Postgres;
-use harness::machine::test_clock::TestClock;
 use harness::wait::until;
 
 const KILLS: u32 = 30;

@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 
 use crate::jobs::main_job::{counted, push_word_count, sample, word_count};
 use harness::client::{COMPLETE, Client};
+use harness::machine::process::Process;
 use harness::market::{Market, Shape};
 use harness::package::Package;
-use harness::machine::process::Process;
 use harness::services::s3::{ACCESS_KEY, BUCKET, S3, SECRET_KEY};
 use harness::services::web;
 

@@ -7,11 +7,11 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 
 use crate::jobs::main_job::{push_word_count, sample, word_count};
-use harness::machine::busybox::IMAGE;
 use harness::client::COMPLETE;
-use harness::services::collector::{Collector, Span};
+use harness::machine::busybox::IMAGE;
 use harness::market::{Market, Shape};
 use harness::package::Package;
+use harness::services::collector::{Collector, Span};
 
 const SECRET: &str = "TRACED-SECRET-0123456789";
 const PARAM: &str = "TRACED-PARAM-0123456789";

@@ -46,7 +46,7 @@ struct Feed {
     words: Words,
     format: Format,
     stop: CancellationToken,
-    _place: Place<WorkspaceId>,
+    _place: Permit<WorkspaceId>,
 }
 
 /// Streams what happens to the caller's jobs, or to one of them. The header `Last-Event-ID`, or

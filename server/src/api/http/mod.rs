@@ -8,7 +8,7 @@ pub mod docs;
 pub mod event_stream;
 pub mod idempotency;
 mod known;
-pub mod places;
+pub mod permits;
 pub mod problem;
 pub mod problem_json;
 pub mod query;

@@ -14,7 +14,7 @@ use super::http::Probe;
 use super::listing::{self, Limits};
 use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error, file_name};
-use crate::limits::concurrency::KeyedPlaces;
+use crate::limits::concurrency::KeyedSemaphore;
 use crate::secrets::KeyPair;
 
 /// How much of a bucket is looked through.
@@ -27,8 +27,8 @@ const LISTED_BYTES_MAX: usize = 1 << 20;
 const LOOKS_MAX: (usize, usize) = (2, 16);
 
 /// Places for looks, so that one workspace's slow servers keep nobody else waiting.
-pub fn places() -> KeyedPlaces<WorkspaceId> {
-    KeyedPlaces::new(LOOKS_MAX.0, LOOKS_MAX.1)
+pub fn places() -> KeyedSemaphore<WorkspaceId> {
+    KeyedSemaphore::new(LOOKS_MAX.0, LOOKS_MAX.1)
 }
 
 /// What a source holds.

@@ -29,7 +29,7 @@ use crate::data::bucket::blob_key::BlobKey;
 use crate::data::{self, ByteStream};
 use crate::metrics::{Metrics, TransferKind};
 use crate::p2p::backend::Port;
-use crate::p2p::peer_limits::Gate;
+use crate::p2p::peer_limits::PeerLimit;
 use crate::p2p::peers::Peers;
 use crate::p2p::refusal::Refusal;
 use crate::p2p::sync::receipts::RESULTS_BYTES_MAX;
@@ -51,7 +51,7 @@ pub struct Blobs<P> {
     pub stored: Stored,
     pub results: Results<P>,
     /// Only those who hold a lease are let in here.
-    transfers: Gate,
+    transfers: PeerLimit,
     metrics: Arc<Metrics>,
 }
 
@@ -63,7 +63,7 @@ impl<P: Port> Blobs<P> {
         results: Results<P>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let transfers = Gate::new(TRANSFERS_PER_PEER_MAX, TRANSFERS_MAX);
+        let transfers = PeerLimit::new(TRANSFERS_PER_PEER_MAX, TRANSFERS_MAX);
         Self { port, peers, stored, results, transfers, metrics }
     }
 

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::handler;
 use super::handler::Blobs;
 use crate::p2p::backend::Port;
-use crate::p2p::peer_limits::Gate;
+use crate::p2p::peer_limits::PeerLimit;
 
 /// Streams of one node. It asks for fewer, so that one it has ended costs the next no refusal.
 const PER_PEER_MAX: usize = 8;
@@ -30,9 +30,9 @@ pub async fn take<P: Port>(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let open = Gate::new(PER_PEER_MAX, ALL_MAX);
-    let strangers = Gate::new(1, STRANGERS_MAX);
-    let away = Gate::new(PER_PEER_MAX, AWAY_MAX);
+    let open = PeerLimit::new(PER_PEER_MAX, ALL_MAX);
+    let strangers = PeerLimit::new(1, STRANGERS_MAX);
+    let away = PeerLimit::new(PER_PEER_MAX, AWAY_MAX);
     while let Some(Some((peer, stream))) = stop.run_until_cancelled(incoming.next()).await {
         let joined = blobs.peers.known(peer).is_some();
         let (stop, blobs, all) = (stop.clone(), blobs.clone(), open.clone());
@@ -60,7 +60,7 @@ pub async fn take<P: Port>(
 }
 
 /// Serves the stream of a node that has joined before this server started.
-async fn look_up<P: Port>(peer: PeerId, stream: Stream, blobs: &Blobs<P>, open: &Gate) {
+async fn look_up<P: Port>(peer: PeerId, stream: Stream, blobs: &Blobs<P>, open: &PeerLimit) {
     match timeout(STRANGER_TIMEOUT, blobs.peers.find(peer)).await {
         Ok(Ok(Some(_))) => match open.enter(peer) {
             Some(_pass) => blobs.serve(peer, stream).await,

@@ -29,7 +29,7 @@ const PROBE_BYTES_MAX: usize = 512;
 const AT_US_MAX: i64 = 4_102_444_800_000_000;
 
 #[derive(Clone)]
-pub struct Desk<P> {
+pub struct SyncHandler<P> {
     pub port: P,
     pub peers: Peers<P>,
     pub stored: Stored,
@@ -37,7 +37,7 @@ pub struct Desk<P> {
     pub metrics: Arc<Metrics>,
 }
 
-impl<P: Port> Desk<P> {
+impl<P: Port> SyncHandler<P> {
     /// Which node says this, or what it is told instead of orders. `None` where that cannot be
     /// looked up now.
     pub async fn identify(

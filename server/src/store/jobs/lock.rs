@@ -5,7 +5,7 @@
 
 use common::ids::JobId;
 
-use crate::limits::concurrency::{KeyedPlaces, Place};
+use crate::limits::concurrency::{KeyedSemaphore, Permit};
 
 /// The most jobs that are locked at once.
 const LOCKS_MAX: usize = 4_096;
@@ -13,18 +13,18 @@ const LOCKS_MAX: usize = 4_096;
 /// The locks of all jobs; clones share them.
 #[derive(Clone)]
 pub struct JobLocks {
-    places: KeyedPlaces<JobId>,
+    places: KeyedSemaphore<JobId>,
 }
 
 /// The lock of a job, until it is dropped.
 pub struct JobLock {
     job: JobId,
-    _place: Place<JobId>,
+    _place: Permit<JobId>,
 }
 
 impl JobLocks {
     pub fn new() -> Self {
-        Self { places: KeyedPlaces::new(1, LOCKS_MAX) }
+        Self { places: KeyedSemaphore::new(1, LOCKS_MAX) }
     }
 
     /// Waits until nobody else holds the job's lock. Dropping the future gives up the wait.

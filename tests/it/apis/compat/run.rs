@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use chrono::{SecondsFormat, TimeDelta};
-use harness::machine::busybox;
 use harness::client::Client;
+use harness::machine::busybox;
 use harness::market::{Market, Shape};
-use harness::services::receiver::{Received, Receiver};
 use harness::say::say;
+use harness::services::receiver::{Received, Receiver};
 use harness::wait::until_for;
 use serde_json::{Value, json};
 

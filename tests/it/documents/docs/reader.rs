@@ -17,8 +17,8 @@ use tempfile::TempDir;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use harness::market::remove_traces;
 use harness::machine::{process, python};
+use harness::market::remove_traces;
 
 use super::page::{Action, Page, Step};
 use super::shown;

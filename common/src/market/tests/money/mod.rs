@@ -1,9 +1,9 @@
 //! Prices, holds, statements and what each movement leaves.
 
 mod bills;
+mod figures;
 mod holds;
 mod movements;
 mod statements;
-mod figures;
 
 use super::*;

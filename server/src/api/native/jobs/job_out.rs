@@ -9,12 +9,12 @@ use utoipa::ToSchema;
 
 use super::call::CallOut;
 use super::callbacks::CallbackOut;
-use crate::api::native::runs::cause::RunCauseOut;
 use super::config::ConfigOut;
 use super::container_out::ContainerOut;
 use super::locations::LocationOut;
 use super::params::ParamsOut;
 use super::scheduling::{PriorityOut, RegionsOut};
+use crate::api::native::runs::cause::RunCauseOut;
 use crate::api::native::words::{JobKindOut, PhaseOut, StateOut};
 use crate::jobs::monitoring::status::JobStatus;
 use crate::jobs::{RunView, TemplateWork};

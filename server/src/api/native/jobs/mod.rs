@@ -21,11 +21,11 @@ use common::order::container::ContainerOrder;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::cursor;
 use self::job_in::{
     ChangeIn, NewJobIn, changed_fields, new_fields, read_changed, read_name, read_new,
 };
 use self::job_out::JobOut;
+use super::cursor;
 use super::page::{self, PAGE};
 use super::words::{KINDS, STATES};
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};

@@ -11,8 +11,8 @@ use super::named;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, flag, one};
-use crate::api::native::page::{self, PAGE};
 use crate::api::native::jobs::scheduling::{REGIONS, RegionsOut, read_regions};
+use crate::api::native::page::{self, PAGE};
 use crate::error::Result;
 use crate::jobs::queues::pools::{self, NewPool, Pool};
 

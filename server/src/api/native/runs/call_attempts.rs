@@ -9,9 +9,9 @@ use common::run::task::StageNo;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::native::page::{self, PAGE};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
+use crate::api::native::page::{self, PAGE};
 use crate::error::Result;
 use crate::jobs::monitoring::call_attempts::{self, Answer, CallAttempt, LIST_MAX, Place};
 

@@ -6,12 +6,12 @@ use serde_json::{Value, json};
 use warp::http::Method;
 
 use super::cause::RunCauseOut;
-use crate::api::native::words::{LevelOut, PhaseOut, StateOut, TaskStateOut};
 use crate::api::Answer;
 use crate::api::http::call::Call;
 use crate::api::http::event_stream::{self, Words};
 use crate::api::http::route::{Route, raw};
 use crate::api::http::shape::{Field, Shape, map, one, text, word};
+use crate::api::native::words::{LevelOut, PhaseOut, StateOut, TaskStateOut};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::events::{Event, LogView, Summary, What};
 

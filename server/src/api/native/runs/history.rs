@@ -8,11 +8,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::logs::{LEVELS, read_level};
-use crate::api::native::page::{CURSOR, cursor};
-use crate::api::native::words::{LevelOut, StreamOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, date, integer, text, word};
+use crate::api::native::page::{CURSOR, cursor};
+use crate::api::native::words::{LevelOut, StreamOut};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::jobs::history::lines::{self, Line, LineQuery};

@@ -10,12 +10,12 @@ use common::protocol::Level;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::native::page::CURSOR;
 use super::tasks::{PHASES_FIELD, find_phase};
-use crate::api::native::words::{LevelOut, PhaseOut, StreamOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{text, word};
+use crate::api::native::page::CURSOR;
+use crate::api::native::words::{LevelOut, PhaseOut, StreamOut};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::logs::{self, BatchPlace, LogEntry, LogPage, LogQuery};
 use crate::jobs::monitoring::tasks::TaskName;

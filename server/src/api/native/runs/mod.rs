@@ -22,15 +22,15 @@ use serde::Serialize;
 use tokio::time::Instant;
 use utoipa::ToSchema;
 
-use crate::api::native::jobs::config::{self, CONFIG};
-use super::page::{self, PAGE};
-use crate::api::native::jobs::quote::QuoteOut;
 use self::run_out::RunOut;
+use super::page::{self, PAGE};
 use super::words::StateOut;
 use crate::api::http::call::{BODY_BYTES_MAX, Call, Segment};
 use crate::api::http::idempotency;
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{Field, flag, integer, one};
+use crate::api::native::jobs::config::{self, CONFIG};
+use crate::api::native::jobs::quote::QuoteOut;
 use crate::error::{Error, Result};
 use crate::jobs::RunView;
 use crate::jobs::cancel;

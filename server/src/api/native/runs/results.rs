@@ -4,11 +4,11 @@ use common::ids::RunId;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::native::page::CURSOR;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::query;
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::flag;
+use crate::api::native::page::CURSOR;
 use crate::error::Result;
 use crate::jobs::results::{self, ResultFile, ResultPage};
 

@@ -7,10 +7,10 @@ use common::run::task::StageNo;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::api::native::page::{self, PAGE};
-use crate::api::native::words::{PhaseOut, StageKindOut, StageStateOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
+use crate::api::native::page::{self, PAGE};
+use crate::api::native::words::{PhaseOut, StageKindOut, StageStateOut};
 use crate::error::Result;
 use crate::jobs::stages::{self, Stage};
 

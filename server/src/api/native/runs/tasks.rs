@@ -10,11 +10,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cause::AttemptCauseOut;
-use crate::api::native::page::{self, PAGE};
-use crate::api::native::words::{PhaseOut, TaskStateOut};
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{Field, word};
+use crate::api::native::page::{self, PAGE};
+use crate::api::native::words::{PhaseOut, TaskStateOut};
 use crate::error::{Error, Result};
 use crate::jobs::monitoring::tasks::{
     self, Attempt, PHASES, Task, TaskDetail, TaskName, TaskState,
