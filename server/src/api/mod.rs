@@ -55,7 +55,7 @@ const ANSWERS_MAX: (usize, usize) = (2, 12);
 pub struct State {
     app: App,
     stop: CancellationToken,
-    places: RequestLimits,
+    permits: RequestLimits,
     /// How slow bodies and answers may be.
     limits: serving::Limits,
     /// For lists and logs: each can take several MiB.
@@ -100,7 +100,7 @@ fn filter(
     let state = Arc::new(State {
         app,
         stop,
-        places: RequestLimits::new(),
+        permits: RequestLimits::new(),
         limits: serving::Limits::new(&http),
         answers: KeyedSemaphore::new(ANSWERS_MAX.0, ANSWERS_MAX.1),
         requests: Limits::per_minute(limits.requests_per_minute),

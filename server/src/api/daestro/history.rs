@@ -100,7 +100,7 @@ async fn read_logs(job: Segment, call: Call) -> Result<Answer> {
         limit: limit as usize,
         before: None,
     };
-    let (app, _place) = (call.app(), call.answer_place(&caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&caller).await);
     let id = find(app, &caller, &job).await?.job.id;
     let found = lines::read(app, &caller, Whose::Job(id), &asked).await?;
     let lines = found.lines.into_iter().map(|line| LineOut {
@@ -115,7 +115,7 @@ async fn read_logs(job: Segment, call: Call) -> Result<Answer> {
 async fn read_metrics(job: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
     let window = window(&call.query()?)?;
-    let (app, _place) = (call.app(), call.answer_place(&caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&caller).await);
     let id = find(app, &caller, &job).await?.job.id;
     let points = series::read(app, &caller, Whose::Job(id), window).await?;
     let points = points.into_iter().map(|point| PointOut {

@@ -160,7 +160,7 @@ async fn resubmit(job: Segment, call: Call) -> Result<Answer> {
 async fn list_runs(job: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
     let limit = names::limit(&call.query()?)?;
-    let (app, _place) = (call.app(), call.answer_place(&caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&caller).await);
     let id = find(app, &caller, &job).await?.job.id;
     let found = runs::list(app, &caller, id, None, limit).await?;
     let items = RunOut::all(app, &caller, &found).await?;

@@ -83,7 +83,7 @@ async fn list_jobs(mut call: Call) -> Result<Answer> {
         start: Start::Place(query.get("cursor").map(|text| read_cursor(text)).transpose()?),
         limit: limit.into(),
     };
-    let (app, _place) = (call.app(), call.answer_place(&scope.caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&scope.caller).await);
     let found = list::list_of_project(app, &scope.caller, &scope.project, &selection).await?;
     let next_cursor = write_cursor(&found);
     let mut jobs = Vec::with_capacity(found.rows.len());

@@ -97,7 +97,7 @@ async fn read(message: &'static str, whose: Whose, scope: &Scope, call: &Call) -
         limit: limit(&query, LIMIT, LIMIT_MAX)? as usize,
         before: query.get("cursor").map(|text| read_cursor(text)).transpose()?,
     };
-    let _place = call.answer_place(&scope.caller).await;
+    let _permit = call.answer_permit(&scope.caller).await;
     let found = lines::read(call.app(), &scope.caller, whose, &asked).await?;
     let lines = found.lines.into_iter().map(LineOut::from).collect();
     let next_cursor = found.next.map(|place| place.to_string());

@@ -63,7 +63,7 @@ async fn read(mut call: Call) -> Result<Answer> {
     let query = call.query()?;
     let window = window::read(&query)?;
     let names = read_names(&query)?;
-    let (app, _place) = (call.app(), call.answer_place(&scope.caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&scope.caller).await);
     let points = series::read(app, &scope.caller, Whose::Job(job), window).await?;
     let all: BTreeMap<String, Series> =
         names.into_iter().map(|name| (name.to_owned(), Series::of(name, &points))).collect();

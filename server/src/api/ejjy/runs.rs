@@ -65,7 +65,7 @@ async fn list_runs(mut call: Call) -> Result<Answer> {
     let query = call.query()?;
     let limit = limit(&query, LIMIT, LIMIT_MAX)?;
     let before = read_cursor(&query)?;
-    let (app, _place) = (call.app(), call.answer_place(&scope.caller).await);
+    let (app, _permit) = (call.app(), call.answer_permit(&scope.caller).await);
     let found = runs::list(app, &scope.caller, job.id, before, limit).await?;
     let views: Vec<&RunView> = found.iter().filter_map(|status| status.run.as_ref()).collect();
     let last = views.last().filter(|_| found.len() >= limit as usize);

@@ -23,7 +23,7 @@ use crate::api::State;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::incoming::{self, ByteStream};
-use crate::limits::concurrency::Place;
+use crate::limits::concurrency::Permit;
 use crate::people::caller;
 use crate::people::caller::Caller;
 use crate::people::server_owner::ServerOwner;
@@ -171,7 +171,7 @@ impl Call {
 
     /// Waits for a place to make an answer that grows with what the caller has. It is held until
     /// the answer is made.
-    pub async fn answer_place(&self, caller: &Caller) -> Place<WorkspaceId> {
+    pub async fn answer_permit(&self, caller: &Caller) -> Permit<WorkspaceId> {
         self.state.answers.take(caller.workspace).await
     }
 

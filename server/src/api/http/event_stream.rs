@@ -18,7 +18,7 @@ use super::call::Call;
 use crate::api::Answer;
 use crate::error::Result;
 use crate::jobs::monitoring::events::{Event, EventId, Listener, Report, Since, Summary, listen};
-use crate::limits::concurrency::Place;
+use crate::limits::concurrency::Permit;
 use crate::people::caller::{self, Caller};
 
 /// Says that the stream is alive while nothing happens, and finds out who has gone.
@@ -68,7 +68,7 @@ pub fn answer(
         Some(Err(_)) => Since::States,
     };
     let state = call.state();
-    let place = state.places.streams.try_take(caller.workspace)?;
+    let place = state.permits.streams.try_take(caller.workspace)?;
     let listener = listen(call.app(), &caller, job, since);
     let feed = Feed { listener, words, format, stop: state.stop.clone(), _place: place };
     let gone = Box::pin(caller::gone(call.app().clone(), caller));

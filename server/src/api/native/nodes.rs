@@ -114,7 +114,7 @@ struct RemovedNode {
 
 async fn list(call: Call) -> Result<NodeList> {
     let caller = call.caller().await?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = nodes::list(call.app(), &caller).await?;
     Ok(NodeList { nodes: found.into_iter().map(NodeOut::from).collect(), next_cursor: None })
 }

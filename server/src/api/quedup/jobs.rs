@@ -113,7 +113,7 @@ async fn list(call: Call) -> Result<JobList> {
         ids::read_job(text).ok_or_else(|| Error::field("cursor", "is no next_cursor of a list"))
     });
     let mut after = after.transpose()?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let (scope, mut jobs) = (compile::scope(), Vec::new());
     for _ in 0..SCANNED_PAGES {
         let page = ordered::list(call.app(), &caller, &scope, after, LIMIT_MAX).await?;

@@ -53,7 +53,7 @@ async fn list(job: Segment, call: Call) -> Result<RunList> {
     let limit = limit(&query)?;
     let before = query.get("cursor").map(|text| place(text));
     let before = before.transpose()?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = runs::list(call.app(), &caller, id, before, limit).await?;
     let found: Vec<RunView> = found.into_iter().filter_map(|status| status.run).collect();
     let is_full = found.len() == limit as usize;

@@ -54,8 +54,8 @@ async fn put(segment: Segment, call: Call) -> Result<Answer> {
     call.authenticated();
     let size = call.content_length();
     let expected = Expected { size, digest: announced::read(&call.headers)? };
-    let _place = match upload.owner() {
-        Some(owner) => Some(call.state().places.uploads.take(owner).await?),
+    let _permit = match upload.owner() {
+        Some(owner) => Some(call.state().permits.uploads.take(owner).await?),
         None => None,
     };
     let stored = upload.store(expected, call.into_stream()).await?;

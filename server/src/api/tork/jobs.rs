@@ -94,7 +94,7 @@ async fn create(mut call: Call) -> Result<Answer> {
     };
     let timeout = figures::duration(text(timeout.timeout.as_ref())).unwrap_or_default();
     let until = Instant::now() + timeout.min(WAIT_MAX);
-    let _place = call.state().places.waits.try_take(caller.workspace)?;
+    let _permit = call.state().permits.waits.try_take(caller.workspace)?;
     let enough = |state: State| state.has_ended() || is_cancelled(state);
     let ended = wait::wait(app, &caller, id, enough, until).await?;
     if !enough(ended.state()) {
@@ -112,7 +112,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
     let caller = call.caller().await?;
     let part = answers::part(&call, SIZE, SIZE_MAX)?;
     let search = Search::read(&answers::query(&call, "q").unwrap_or_default());
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let matches = |state: RunState, name: &str, description: &str| {
         search.matches(&[JobState::from(state).as_str(), name, description])
     };
@@ -150,7 +150,7 @@ async fn full(call: &Call, of: &PlanRun) -> Result<Full> {
 async fn read_job(job: Segment, call: Call) -> Result<Full> {
     let caller = call.caller().await?;
     let found = find(&call, &caller, job.as_str()).await?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     full(&call, &found).await
 }
 

@@ -67,7 +67,7 @@ impl PartOut {
 async fn of_job(job: Segment, call: Call) -> Result<Page<PartOut>> {
     let caller = call.caller().await?;
     let found = find(&call, &caller, job.as_str()).await?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let parts = log::read(call.app(), &found.run, None).await?;
     page(&call, parts, &redactor(&call, &found).await?)
 }
@@ -78,7 +78,7 @@ async fn of_task(task: Segment, call: Call) -> Result<Page<PartOut>> {
     let id = ids::read(task.as_str()).ok_or_else(missing)?;
     let found = plans::find_by_task(call.app(), &caller, PROJECT, id).await?.ok_or_else(missing)?;
     let lease = attempt_of(id, found.run.id).ok_or_else(missing)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let parts = log::read(call.app(), &found.run, Some(lease)).await?;
     page(&call, parts, &redactor(&call, &found).await?)
 }

@@ -134,7 +134,7 @@ async fn create(mut call: Call) -> Result<Answer> {
 async fn list_jobs(call: Call) -> Result<Page<Summary>> {
     let caller = call.caller().await?;
     let part = answers::part(&call, SIZE, SIZE_MAX)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let found =
         list::scheduled(call.app(), &caller, PROJECT, (cut(part.skipped()), cut(part.size)))

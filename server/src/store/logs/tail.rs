@@ -12,6 +12,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 
 use super::{Batch, End, Filter};
+use crate::store::market::runs;
 use crate::store::market::runs::purge::{self as old_runs, Ended};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number};

@@ -1,6 +1,5 @@
 //! What attempts of calls gave. An attempt that is under way has no row.
 
-use chrono::{DateTime, Utc};
 use common::call::Answer;
 use common::ids::RunId;
 use common::market::AnswerRecord;
@@ -10,7 +9,6 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::runs;
 use super::runs::purge::{self as old_runs, Ended};
 use crate::store::query::document;
 use crate::store::query::rows;

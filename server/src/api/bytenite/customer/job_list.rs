@@ -42,7 +42,7 @@ async fn all(call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let equal = [("status", JobField::Status), ("state", JobField::State)];
     let selection = selection::from_query_with(&call.query()?, &ORDER, &equal)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = list::list(call.app(), &caller, Some(JobKind::Template), None, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(JobOut::from).collect() })
@@ -51,7 +51,7 @@ async fn all(call: Call) -> Result<Paged<JobOut>> {
 async fn filter(mut call: Call) -> Result<Paged<JobOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = list::list(call.app(), &caller, Some(JobKind::Template), None, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
     Ok(Paged { pagination, data: found.rows.into_iter().map(JobOut::from).collect() })

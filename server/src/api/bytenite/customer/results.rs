@@ -54,7 +54,7 @@ async fn get_results(id: Segment, call: Call) -> Result<ResultsOut> {
     let query = call.query()?;
     let takes_partial = query::flag(&query, "partial")?.unwrap_or(false);
     let after = query.get("after").map(String::as_str);
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let page =
         results::read(call.app(), &caller, id.id::<JobId>("job")?, takes_partial, after).await?;
     let ResultPage { files, is_partial, next } = page;

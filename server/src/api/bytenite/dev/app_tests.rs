@@ -87,7 +87,7 @@ async fn start(mut call: Call) -> Result<TestOut> {
     let id = JobId::new(idempotency::new_id(&call, &caller, &bytes).await?.id);
     // Archives are read into memory: few at a time. And of two calls of one name the second finds
     // what the first has begun.
-    let _turn = call.state().places.pushes.take(caller.workspace).await?;
+    let _turn = call.state().permits.pushes.take(caller.workspace).await?;
     let new = NewTest { package, source, params, config };
     let started = app_test::start_test(call.app(), &caller, id, new).await;
     Ok(started.map_err(in_data)?.into())

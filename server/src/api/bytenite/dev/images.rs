@@ -65,7 +65,7 @@ async fn push(call: Call) -> Result<ImageOut> {
             .ok_or_else(|| Error::field("size", "is missing, and there is no Content-Length"))?,
     };
     let state = call.state().clone();
-    let _place = state.places.uploads.take(caller.workspace).await?;
+    let _permit = state.permits.uploads.take(caller.workspace).await?;
     let app = call.app().clone();
     let image = StoredImage { reference, digest, size };
     Ok(images::push(&app, &caller, image, call.into_stream()).await?.into())

@@ -120,7 +120,7 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
     let query = call.query()?;
     let selection = selection::from_query(&query, &ORDER)?;
     let shelf = shelf(&query)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let Listed { found, owners } =
         packages::list(call.app(), &caller, family, shelf, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
@@ -134,10 +134,10 @@ async fn list(family: Family, call: Call) -> Result<PackagesOut> {
 async fn push(family: Family, mut call: Call) -> Result<PackageOut> {
     let caller = call.caller().await?;
     let state = call.state().clone();
-    let waiting = state.places.spools.take(caller.workspace).await?;
+    let waiting = state.permits.spools.take(caller.workspace).await?;
     let body = call.spool(BODY_BYTES_MAX).await?;
     // Archives are read into memory: few at a time, and none of them waits for its client.
-    let _turn = state.places.pushes.take(caller.workspace).await?;
+    let _turn = state.permits.pushes.take(caller.workspace).await?;
     let body = body.read().await?;
     drop(waiting);
     let (bytes, tag) = read_archive(family, &call, &body)?;

@@ -133,7 +133,7 @@ pub async fn listed(
     query: &BTreeMap<String, String>,
 ) -> Result<Paged<TemplateOut>> {
     let selection = selection::from_query(query, &[])?;
-    let _place = call.answer_place(caller).await;
+    let _permit = call.answer_permit(caller).await;
     let Listed { found, owners } = templates::list(call.app(), caller, shelf, &selection).await?;
     let pagination = selection::pagination(&selection, &found);
     let shown = |kept| TemplateOut::new(kept, &owners);

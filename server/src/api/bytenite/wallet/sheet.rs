@@ -152,7 +152,7 @@ fn pages(state: Arc<State>, caller: Caller) -> impl Stream<Item = std::io::Resul
         let selection =
             Selection { tests: Vec::new(), order, start: Start::Place(place), limit: PAGE };
         let found = {
-            let _place = state.answers.take(caller.workspace).await;
+            let _permit = state.answers.take(caller.workspace).await;
             statement::list(&state.app, &caller, &selection).await.map_err(std::io::Error::other)?
         };
         let lines =

@@ -104,14 +104,14 @@ pub fn routes() -> Vec<Route> {
 async fn transactions(call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_query(&call.query()?, &ORDER)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     show(call.app(), &caller, &selection).await
 }
 
 async fn filter(mut call: Call) -> Result<Paged<TransactionOut>> {
     let caller = call.caller().await?;
     let selection = selection::from_body(call.json().await?, &ORDER)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     show(call.app(), &caller, &selection).await
 }
 

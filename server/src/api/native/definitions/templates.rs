@@ -88,7 +88,7 @@ async fn list(call: Call) -> Result<TemplateList> {
         limit: page::limit(&query)?.into(),
     };
     let shelf = shelf(&query)?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let Listed { found, owners } = templates::list(call.app(), &caller, shelf, &selection).await?;
     let next_cursor = cursor::next(&found);
     let templates = found.rows.into_iter().map(|kept| TemplateOut::new(kept, &owners)).collect();

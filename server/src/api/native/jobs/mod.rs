@@ -103,7 +103,7 @@ async fn list_jobs(call: Call) -> Result<JobList> {
         start: Start::Place(cursor::read(&query, &ORDER)?),
         limit: page::limit(&query)?.into(),
     };
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = list::list(call.app(), &caller, kind, None, &selection).await?;
     let next_cursor = cursor::next(&found);
     Ok(JobList { jobs: found.rows.into_iter().map(JobOut::from).collect(), next_cursor })

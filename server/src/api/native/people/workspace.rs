@@ -41,7 +41,7 @@ struct WorkspaceOut {
     created_at: DateTime<Utc>,
     /// Days after the end of a run for which its logs, samples and the answers of its calls are
     /// kept.
-    log_days: NonZeroU32,
+    log_days: u32,
 }
 
 async fn read(call: Call) -> Result<WorkspaceOut> {
@@ -66,6 +66,6 @@ async fn change(mut call: Call) -> Result<WorkspaceOut> {
 impl From<Workspace> for WorkspaceOut {
     fn from(workspace: Workspace) -> Self {
         let Workspace { id, name, created_at, log_days } = workspace;
-        Self { id, name, created_at, log_days }
+        Self { id, name, created_at, log_days: log_days.get() }
     }
 }

@@ -62,7 +62,7 @@ async fn list(run: Segment, call: Call) -> Result<CallAttemptList> {
     let query = call.query()?;
     let limit = page::limit(&query)?.min(LIST_MAX);
     let after = page::cursor(&query)?.map(|Cursor(place)| place);
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let run = run.id::<RunId>("run")?;
     let found = call_attempts::list(call.app(), &caller, run, after, limit).await?;
     let next_cursor = page::next(&found, limit, |attempt| {

@@ -129,7 +129,7 @@ async fn read_lines(whose: Whose, caller: &Caller, call: &Call) -> Result<LinesO
         limit: read_limit(&query)?,
         before: cursor(&query)?,
     };
-    let _place = call.answer_place(caller).await;
+    let _permit = call.answer_permit(caller).await;
     let found = lines::read(call.app(), caller, whose, &asked).await?;
     let lines = found.lines.into_iter().map(LineOut::from).collect();
     let next_cursor = found.next.map(|place| place.to_string());
@@ -138,7 +138,7 @@ async fn read_lines(whose: Whose, caller: &Caller, call: &Call) -> Result<LinesO
 
 async fn read_usage(whose: Whose, caller: &Caller, call: &Call) -> Result<UsageOut> {
     let window = read_window(&call.query()?)?;
-    let _place = call.answer_place(caller).await;
+    let _permit = call.answer_permit(caller).await;
     let points = series::read(call.app(), caller, whose, window).await?;
     Ok(UsageOut { points: points.into_iter().map(PointOut::from).collect() })
 }

@@ -32,7 +32,7 @@ pub fn routes() -> Vec<Route> {
 
 async fn download(run: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let place = call.state().places.downloads.take(caller.workspace).await?;
+    let place = call.state().permits.downloads.take(caller.workspace).await?;
     let parts = whole_log::read(call.app(), &caller, run.id::<RunId>("run")?).await?;
     let texts = parts.map_ok(move |lines| {
         // It is held until the stream ends.

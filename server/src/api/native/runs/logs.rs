@@ -70,7 +70,7 @@ async fn read(run: Segment, call: Call) -> Result<LogLines> {
         after: read_cursor(&query)?,
     };
     let run = run.id::<RunId>("run")?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let page = logs::read(call.app(), &caller, run, asked).await?;
     let LogPage { lines, next } = page.ok_or_else(unknown_task)?;
     let next_cursor = next.map(write_cursor).transpose()?;

@@ -156,7 +156,7 @@ async fn list_runs(job: Segment, call: Call) -> Result<RunList> {
     let query = call.query()?;
     let limit = page::limit(&query)?;
     let before = page::cursor(&query)?.map(|RunCursor(place)| place);
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = runs::list(call.app(), &caller, job.id::<JobId>("job")?, before, limit).await?;
     let place = |run: &JobStatus| run.run.as_ref().map(RunView::place);
     let cursor = |run: &JobStatus| place(run).map_or_else(String::new, write_cursor);
@@ -194,7 +194,7 @@ async fn read(run: Segment, call: Call) -> Result<RunOut> {
     let id = run.id::<RunId>("run")?;
     if !wait.is_zero() {
         let (state, until) = (call.state(), Instant::now() + wait);
-        let _place = state.places.waits.try_take(caller.workspace)?;
+        let _permit = state.permits.waits.try_take(caller.workspace)?;
         tokio::select! {
             () = state.stop.cancelled() => return Err(Error::Unavailable),
             waited = wait::wait(call.app(), &caller, id, JobState::has_ended, until) => {

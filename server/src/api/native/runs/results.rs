@@ -48,7 +48,7 @@ async fn list(run: Segment, call: Call) -> Result<RunResults> {
     let takes_partial = query::flag(&query, "partial")?.unwrap_or(false);
     let after = query.get("cursor").map(String::as_str);
     let run = run.id::<RunId>("run")?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let page = results::read(call.app(), &caller, run, takes_partial, after).await;
     let ResultPage { files, is_partial, next } = page?;
     let files = files.into_iter().map(RunFile::from).collect();

@@ -71,7 +71,7 @@ async fn list(run: Segment, call: Call) -> Result<StageList> {
     let caller = call.caller().await?;
     let query = call.query()?;
     let (limit, after) = (page::limit(&query)?, page::cursor(&query)?.map(StageNo::new));
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = stages::list(call.app(), &caller, run.id::<RunId>("run")?, after, limit).await?;
     let next_cursor = page::next(&found, limit, |stage| stage.record.no);
     Ok(StageList { stages: found.into_iter().map(StageOut::from).collect(), next_cursor })

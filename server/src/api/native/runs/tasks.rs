@@ -120,7 +120,7 @@ async fn list(run: Segment, call: Call) -> Result<RunTasks> {
     let (phase, limit) = (find_phase(&query)?.unwrap_or(Phase::Process), page::limit(&query)?);
     let after = page::cursor(&query)?;
     let run = run.id::<RunId>("run")?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = tasks::list(call.app(), &caller, run, phase, after, limit).await?;
     let next_cursor = page::next(&found, limit, |task| task.of.index);
     Ok(RunTasks { tasks: found.iter().map(TaskOut::from).collect(), next_cursor })

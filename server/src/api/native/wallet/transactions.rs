@@ -114,7 +114,7 @@ async fn list(call: Call) -> Result<TransactionList> {
         start: Start::Place(cursor::read(&query, &ORDER)?),
         limit: page::limit(&query)?.into(),
     };
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let found = statement::list(call.app(), &caller, &selection).await?;
     let next_cursor = cursor::next(&found);
     let transactions = found.rows.into_iter().map(TransactionOut::from).collect();

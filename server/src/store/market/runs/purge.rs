@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use common::ids::{JobId, RunId, WorkspaceId};
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::SelectStatement;
-use sea_orm::{PaginatorTrait as _, QueryOrder as _, QuerySelect as _, QueryTrait as _};
+use sea_orm::{QueryOrder as _, QuerySelect as _, QueryTrait as _};
 
 use super::{Column, Entity};
 use crate::store::market::plans;

@@ -77,7 +77,7 @@ async fn get_logs(mut call: Call) -> Result<LogsOut> {
     let phases = read_services(&body.texts("services", LIST_MAX)?)?;
     let cursor = body.text("cursor")?.filter(|text| !text.is_empty());
     let after = cursor.as_deref().map(read_cursor).transpose()?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let query = LogQuery { phases, tasks, levels, after };
     let page = logs::read(call.app(), &caller, job.id::<JobId>("job")?, query).await?;
     let LogPage { lines, next } = page.ok_or_else(unknown_task)?;

@@ -149,7 +149,7 @@ async fn list_tasks(id: Segment, call: Call) -> Result<TasksOut> {
     };
     let limit = number("limit")?.unwrap_or(LIST_MAX);
     let after = number("after")?;
-    let _place = call.answer_place(&caller).await;
+    let _permit = call.answer_permit(&caller).await;
     let listed =
         tasks::list(call.app(), &caller, id.id::<JobId>("job")?, phase, after, limit).await?;
     let shown = listed.iter().map(TaskOut::new).collect();

@@ -58,7 +58,7 @@ async fn read(id: Segment, call: Call) -> Result<JobAnswer> {
         None => now.has_ended(),
     };
     let state = call.state();
-    let _place = state.places.waits.try_take(caller.workspace)?;
+    let _permit = state.permits.waits.try_take(caller.workspace)?;
     tokio::select! {
         () = state.stop.cancelled() => Err(Error::Unavailable),
         job = wait(call.app(), &caller, id, is_enough, until) => Ok(job?.into()),
