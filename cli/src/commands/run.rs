@@ -183,7 +183,9 @@ pub(super) async fn follow_to_end(
 ) -> Result<(), Failure> {
     let Started { run } = started.read()?;
     if detach {
-        return session.output.result(&started.text, || vec![format!("{} {}", run.job, run.id)]);
+        return session
+            .output
+            .result(&started.text, || vec![format!("job {}", run.job), format!("run {}", run.id)]);
     }
     note(format_args!("job {} run {}", run.job, run.id));
     let (ended, text) = tokio::select! {

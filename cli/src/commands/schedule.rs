@@ -196,13 +196,23 @@ async fn skips(job: &str, page: &Page, session: &Session) -> Result<(), Failure>
     let list: List = answer.read()?;
     let row = |skip: Skip| {
         let (first, last) = (moment(&skip.first), moment(&skip.last));
-        vec![first, last, skip.cause, skip.message.unwrap_or_default()]
+        let why = skip.message.unwrap_or_else(|| skip_reason(&skip.cause).to_owned());
+        vec![first, last, skip.cause, why]
     };
     session.output.table(&answer.text, || Table {
         header: &["first", "last", "cause", "message"],
         rows: list.skips.into_iter().map(row).collect(),
         empty: "no times were skipped",
     })
+}
+
+/// What a skip of this cause means.
+fn skip_reason(cause: &str) -> &'static str {
+    match cause {
+        "missed" => "the server did not get to it in time",
+        "overlap" => "an earlier run had not ended",
+        _ => "",
+    }
 }
 
 async fn preview(when: &When, count: u32, session: &Session) -> Result<(), Failure> {

@@ -46,6 +46,12 @@ async fn lines(client: &Client, run: &str) -> Result<Vec<String>> {
     lines.iter().map(|line| text(&line["text"])).collect()
 }
 
+/// The ids of the job and of the run that `--detach` prints.
+fn ids(out: &str) -> Option<(&str, &str)> {
+    let (job, run) = out.trim().split_once('\n')?;
+    Some((job.strip_prefix("job ")?, run.strip_prefix("run ")?))
+}
+
 #[tokio::test]
 async fn run_shows_the_output_and_exits_with_the_code_of_its_container() -> Result<()> {
     Market::open(Shape::nodes(1), async |market, _| {
@@ -95,7 +101,7 @@ async fn run_downloads_results_and_detaches_when_it_is_asked_to() -> Result<()> 
 
         let output = market.command(&["run", IMAGE, "--detach", "--", "true"]).await?;
         let (out, err) = said(&output);
-        let (_, run) = out.trim().split_once(' ').with_context(|| format!("{out}{err}"))?;
+        let (_, run) = ids(&out).with_context(|| format!("{out}{err}"))?;
         reached(&client, run, "succeeded").await?;
         Ok(())
     })
@@ -107,7 +113,7 @@ async fn run_that_no_node_allows_says_whose_rule_stands_in_the_way() -> Result<(
     Market::open(Shape::nodes(1), async |market, client| {
         let output = market.command(&["run", IMAGE, "--plain", "--detach", "--", "true"]).await?;
         let (out, err) = said(&output);
-        let (job, run) = out.trim().split_once(' ').with_context(|| format!("{out}{err}"))?;
+        let (job, run) = ids(&out).with_context(|| format!("{out}{err}"))?;
 
         let why = until("the run is explained", async || {
             let why = client.get(&format!("/v1/runs/{run}/explain")).await?;

@@ -14,6 +14,7 @@ mod job;
 mod overhead;
 mod process;
 mod report;
+mod schedules;
 mod server_process;
 mod tiny;
 
@@ -32,6 +33,8 @@ pub enum Command {
     Accept(accept::Args),
     /// HTTP calls a second to a local receiver, and retries to a dead one
     Calls(calls::Args),
+    /// What a million schedules cost a start, and while none is due; needs sqlite3 or psql
+    Schedules(schedules::Args),
     /// All of them, as they are by default
     All,
 }
@@ -42,12 +45,13 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Data(args) => data::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
         Command::Calls(args) => calls::run(&args).await?.print(output),
+        Command::Schedules(args) => schedules::run(&args).await?.print(output),
         Command::Overhead(args) => match overhead::run(&args).await? {
             Some(report) => report.print(output),
             None => Ok(()),
         },
         Command::All => {
-            for name in ["chunks", "overhead", "data", "accept", "calls"] {
+            for name in ["chunks", "overhead", "data", "accept", "calls", "schedules"] {
                 let one = One::parse_from(["bench", name]);
                 Box::pin(run(one.command, output)).await?;
             }

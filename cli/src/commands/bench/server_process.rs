@@ -45,8 +45,17 @@ impl World {
     /// Kills the server as a loss of power would, starts it again where nodes expect it, and
     /// gives the time until it was ready.
     pub async fn kill_and_restart(&mut self) -> Result<Duration, Failure> {
-        let failed = |error| Failure::local("cannot kill the server", error);
-        self.server.kill().await.map_err(failed)?;
+        self.kill().await?;
+        self.restart().await
+    }
+
+    /// Kills the server as a loss of power would.
+    pub async fn kill(&mut self) -> Result<(), Failure> {
+        self.server.kill().await.map_err(|error| Failure::local("cannot kill the server", error))
+    }
+
+    /// Starts a server that was killed where nodes expect it; gives the time until it was ready.
+    pub async fn restart(&mut self) -> Result<Duration, Failure> {
         let address = self.addresses.first().and_then(|address| address.split("/p2p/").next());
         configure(self.folder.path(), &self.database, address.unwrap_or_default())?;
         let start = Instant::now();
@@ -54,6 +63,11 @@ impl World {
         let time = start.elapsed();
         (self.session, _) = open(self.folder.path())?;
         Ok(time)
+    }
+
+    /// The file of a server on SQLite.
+    pub fn database_file(&self) -> PathBuf {
+        data_folder(self.folder.path()).join("fanfold.sqlite")
     }
 
     pub fn usage(&self) -> Result<Usage, Failure> {

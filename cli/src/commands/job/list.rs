@@ -23,8 +23,9 @@ pub struct Args {
     /// Only jobs of this template
     #[arg(long, value_name = "ID", conflicts_with = "kind")]
     template: Option<String>,
-    /// Jobs of calls or of containers instead of templates' jobs; takes one --status at most
-    #[arg(long, value_parser = ["call", "container"], conflicts_with = "offset")]
+    /// Jobs of this kind, or of all; jobs of templates where it is left out. It takes one --status at
+    /// most
+    #[arg(long, value_parser = ["call", "container", "plan", "template", "all"], conflicts_with = "offset")]
     kind: Option<String>,
     #[command(flatten)]
     page: Page,
@@ -35,7 +36,7 @@ struct Jobs {
     data: Vec<Job>,
 }
 
-/// Jobs of calls or of containers.
+/// Jobs of any kind.
 #[derive(Deserialize)]
 struct Others {
     jobs: Vec<Other>,
@@ -44,6 +45,7 @@ struct Others {
 #[derive(Deserialize)]
 struct Other {
     id: String,
+    kind: String,
     state: String,
     created_at: String,
     name: String,
@@ -72,14 +74,16 @@ pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
             "no such jobs"
         } else {
             "no jobs of templates yet: fanfold job create TEMPLATE --source file:PATH --destination \
-             bucket --watch; --kind call and --kind container list the others"
+             bucket --watch; --kind all lists those of every kind"
         },
     })
 }
 
 async fn others(kind: &str, args: &Args, session: &Session) -> Result<(), Failure> {
     let mut url = session.client.url("/v1/jobs", &[]);
-    url.query_pairs_mut().append_pair("kind", kind);
+    if kind != "all" {
+        url.query_pairs_mut().append_pair("kind", kind);
+    }
     url.query_pairs_mut().append_pair("limit", &args.page.limit.to_string());
     match &args.status[..] {
         [] => {}
@@ -90,9 +94,9 @@ async fn others(kind: &str, args: &Args, session: &Session) -> Result<(), Failur
     }
     let answer = session.client.get(url).await?;
     let Others { jobs } = answer.read()?;
-    let row = |job: Other| vec![job.id, job.state, moment(&job.created_at), job.name];
+    let row = |job: Other| vec![job.id, job.kind, job.state, moment(&job.created_at), job.name];
     session.output.table(&answer.text, || Table {
-        header: &["id", "state", "created", "name"],
+        header: &["id", "kind", "state", "created", "name"],
         rows: jobs.into_iter().map(row).collect(),
         empty: "no such jobs",
     })

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::client::failure::Failure;
 use crate::client::session::Session;
 
+mod attempts;
 mod chores;
 mod create;
 mod get;
@@ -67,6 +68,8 @@ pub enum Command {
     Explain { id: String },
     /// List a job's tasks: on which node each is, and how it ended
     Tasks(chores::TasksArgs),
+    /// List the attempts of the calls of a job's latest run, and what was answered
+    Attempts { id: String },
     /// Deliver the results again of a job that failed after its last task; costs nothing
     Deliver {
         id: String,
@@ -190,6 +193,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Quote { id } => quote::run(&id, session).await,
         Command::Explain { id } => chores::explain(&id, session).await,
         Command::Tasks(args) => chores::tasks(&args, session).await,
+        Command::Attempts { id } => attempts::run(&id, session).await,
         Command::Deliver { id, watch } => {
             let answer = session.client.post(url(session, &[&id, "deliver"]), &json!({})).await?;
             if watch {

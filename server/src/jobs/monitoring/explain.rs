@@ -34,7 +34,8 @@ pub async fn explain(
 async fn of(app: &App, run: Option<&RunView>) -> Result<Why> {
     let Some(run) = run else { return Ok(goes_on("the job is a draft: run it".to_owned())) };
     if run.state.is_final() {
-        return Ok(goes_on("the job has ended".to_owned()));
+        let ended = run.error().map_or_else(String::new, |error| format!(": {error}"));
+        return Ok(goes_on(format!("the job has ended{ended}")));
     }
     let mut why = match app.coordinator.waiting(run.id).await? {
         Some(waiting) => of_waiting(&waiting),

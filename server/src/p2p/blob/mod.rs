@@ -10,3 +10,4 @@ pub(super) mod own_container;
 pub(super) mod result_index;
 pub(super) mod source;
 pub(super) mod streams;
+mod transfer;
