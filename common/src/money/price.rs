@@ -1,8 +1,7 @@
 //! Usage → money. The one rounding rule stands here: half-even, to eight decimals.
 
+use std::cmp::Ordering;
 use std::num::NonZeroU64;
-
-use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::compute::resources::{Resources, Usage};
 use crate::money::credits::Credits;
@@ -11,6 +10,7 @@ use crate::money::credits::Credits;
 pub const CPU_HOUR: Credits = Credits::from_units(90_110_316).expect("a price is not negative");
 /// The price of one GiB·h.
 pub const MEMORY_HOUR: Credits = Credits::from_units(9_889_684).expect("a price is not negative");
+const LARGEST: Credits = Credits::from_units(i64::MAX).expect("an amount is not negative");
 const MS_PER_SEC: u64 = 1000;
 const MS_PER_HOUR: u64 = 3_600_000;
 const MIB_PER_GIB: u64 = 1024;
@@ -20,13 +20,22 @@ const MIB_PER_GIB: u64 = 1024;
 /// `vCPU·h × 0.90110316 + GiB·h × 0.09889684`, rounded half-even to eight decimals. Usage too
 /// large for an amount of credits gives the largest amount.
 pub fn price(usage: Usage) -> Credits {
-    let cpu_hours = Decimal::from(usage.cpu_ms) / Decimal::from(MS_PER_HOUR);
-    let memory_hours =
-        Decimal::from(usage.memory_mib_ms) / Decimal::from(MS_PER_HOUR * MIB_PER_GIB);
-    let amount = (cpu_hours * CPU_HOUR.decimal() + memory_hours * MEMORY_HOUR.decimal())
-        .round_dp_with_strategy(8, RoundingStrategy::MidpointNearestEven);
-    Credits::from_decimal(amount)
-        .unwrap_or(Credits::from_units(i64::MAX).expect("the largest amount is not negative"))
+    let per_hour =
+        |amount: u64, price: Credits| u128::from(amount) * u128::from(price.units().unsigned_abs());
+    let cpu = per_hour(usage.cpu_ms, CPU_HOUR) * u128::from(MIB_PER_GIB);
+    let memory = per_hour(usage.memory_mib_ms, MEMORY_HOUR);
+    divided(cpu + memory, u128::from(MS_PER_HOUR * MIB_PER_GIB))
+}
+
+/// This many units divided, rounded half-even: whole numbers, so that nothing is rounded twice.
+fn divided(units: u128, divisor: u128) -> Credits {
+    let (whole, rest) = (units / divisor, units % divisor);
+    let up = match (rest * 2).cmp(&divisor) {
+        Ordering::Less => 0,
+        Ordering::Equal => whole % 2,
+        Ordering::Greater => 1,
+    };
+    i64::try_from(whole + up).ok().and_then(Credits::from_units).unwrap_or(LARGEST)
 }
 
 /// The task timeout, in seconds, of a job that gives none, where the server's owner has set no
@@ -38,16 +47,8 @@ const DAYS_PER_MONTH: u64 = 30;
 
 /// What keeping this many bytes for a day costs, rounded half-even to eight decimals.
 pub fn stored_for_a_day(bytes: u64, per_gib_month: Credits) -> Credits {
-    let divisor = u128::from(DAYS_PER_MONTH) << 30;
     let units = u128::from(bytes) * u128::from(per_gib_month.units().unsigned_abs());
-    let (whole, rest) = (units / divisor, units % divisor);
-    let up = match (rest * 2).cmp(&divisor) {
-        std::cmp::Ordering::Less => 0,
-        std::cmp::Ordering::Equal => whole % 2,
-        std::cmp::Ordering::Greater => 1,
-    };
-    let largest = Credits::from_units(i64::MAX).expect("the largest amount is not negative");
-    i64::try_from(whole + up).ok().and_then(Credits::from_units).unwrap_or(largest)
+    divided(units, u128::from(DAYS_PER_MONTH) << 30)
 }
 
 /// What a task costs at most: it uses all that it may for as long as it may.
@@ -71,14 +72,33 @@ impl Sample {
     pub fn of(self, tasks: u64) -> Credits {
         let units = u128::from(self.paid.units().unsigned_abs()) * u128::from(tasks);
         let units = units.div_ceil(u128::from(self.tasks.get()));
-        let largest = Credits::from_units(i64::MAX).expect("the largest amount is not negative");
-        i64::try_from(units).ok().and_then(Credits::from_units).unwrap_or(largest)
+        i64::try_from(units).ok().and_then(Credits::from_units).unwrap_or(LARGEST)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use rust_decimal::{Decimal, RoundingStrategy};
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn price_of_any_usage_is_that_of_decimal_arithmetic(
+            cpu_ms in 0..u64::from(u32::MAX),
+            memory_mib_ms in 0..u64::from(u32::MAX) << 12,
+        ) {
+            let hours = |n: u64, of: u64| Decimal::from(n) / Decimal::from(of);
+            let cpu = hours(cpu_ms, MS_PER_HOUR) * CPU_HOUR.decimal();
+            let memory = hours(memory_mib_ms, MS_PER_HOUR * MIB_PER_GIB) * MEMORY_HOUR.decimal();
+            let amount = (cpu + memory)
+                .round_dp_with_strategy(8, RoundingStrategy::MidpointNearestEven);
+            let usage = Usage { cpu_ms, memory_mib_ms, ..Usage::default() };
+
+            prop_assert_eq!(Some(price(usage)), Credits::from_decimal(amount));
+        }
+    }
 
     #[test]
     fn price_of_the_published_example_is_the_published_one() {
