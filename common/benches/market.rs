@@ -222,6 +222,7 @@ fn sequence(tasks: u16) -> Plan {
     let task = ContainerTask {
         container: testing::container(),
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 60,
         retries: 0,
         waits: None,

@@ -157,6 +157,7 @@ pub fn task_plan(container: Container) -> Plan {
     let task = ContainerTask {
         container,
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 60,
         retries: 0,
         require_results: false,

@@ -24,6 +24,7 @@ mod m20261129_000005_add_containers;
 mod m20261129_000006_add_queues;
 mod m20261129_000007_add_callbacks;
 mod m20261129_000008_add_log_days;
+mod m20261129_000011_add_apis_of_jobs;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -41,6 +42,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000006_add_queues::Migration),
             Box::new(m20261129_000007_add_callbacks::Migration),
             Box::new(m20261129_000008_add_log_days::Migration),
+            Box::new(m20261129_000011_add_apis_of_jobs::Migration),
         ]
     }
 }

@@ -181,6 +181,9 @@ impl<R: ServerClient> Agent<R> {
         self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
         let mut holding = self.slots.held(self.now_ms(), *self.bucket_away.borrow_and_update());
+        for held in &mut holding {
+            held.progress = self.tools.progress.of(held.lease);
+        }
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
@@ -189,7 +192,8 @@ impl<R: ServerClient> Agent<R> {
             if fits && !self.tools.logs.has_unsent(lease) {
                 receipts.push(receipt.clone());
             } else {
-                let held = Held { lease: *lease, running_ms: None, waits_for_bucket: false };
+                let (running_ms, waits_for_bucket, progress) = (None, false, None);
+                let held = Held { lease: *lease, running_ms, waits_for_bucket, progress };
                 holding.push(held);
             }
         }

@@ -35,10 +35,12 @@ use crate::server_client::transfer;
 use crate::storage::caches::{Caches, Mounted};
 use crate::storage::packages::{Package, Packages};
 use containers::{Containers, Ran};
+use progress::Progress;
 use stopped::{Stopped, failed, judge, short};
 
 mod containers;
 mod inputs;
+pub mod progress;
 pub mod results;
 pub mod room;
 mod stopped;
@@ -64,6 +66,7 @@ pub struct Tools<R> {
     pub uploads: Semaphore,
     pub disk: Arc<Disk>,
     pub metrics: Arc<NodeMetrics>,
+    pub progress: Progress,
 }
 
 /// A task that the node was given.
@@ -200,6 +203,7 @@ async fn live<R: ServerClient>(
     let mut launches = launch::launches(lease, work, variables, folders, &share)?;
 
     let value_file = value::file(spec, folders);
+    let _followed = tools.progress.follow(lease, value_file.as_deref());
     let mut containers = Containers::new(&ready.images);
     let own = OwnTexts { folders, share: &share };
     let ended = in_turn(attempt, tools, own, &mut launches, &mut containers, events, stop).await;

@@ -32,6 +32,7 @@ use tracing::Instrument as _;
 
 pub use crate::agent::NotJoined;
 use crate::attempt::Tools;
+use crate::attempt::progress::Progress;
 use crate::disk::Disk;
 use crate::doctor::{Check, Severity};
 use crate::files::data_dir::{self, DataDir};
@@ -222,6 +223,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),
         disk,
         metrics: Arc::clone(&metrics),
+        progress: Progress::default(),
     });
     metrics.watch(Arc::downgrade(&tools), move || connection.is_connected());
     let lending =

@@ -21,6 +21,7 @@ pub use common::testing::secret;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::attempt::Tools;
+use crate::attempt::progress::Progress;
 use crate::disk::{Disk, Limits, Share};
 use crate::files::data_dir::DataDir;
 use crate::files::users::{IdRange, Jobs, Users};
@@ -300,6 +301,7 @@ async fn tools_of(
         uploads: Semaphore::new(2),
         disk: Disk::open(dir, DISK).unwrap(),
         metrics: NodeMetrics::new(),
+        progress: Progress::default(),
     }))
 }
 

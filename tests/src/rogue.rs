@@ -70,6 +70,7 @@ impl Rogue {
             lease: *lease,
             running_ms: Some(u64::MAX / 2),
             waits_for_bucket: false,
+            progress: None,
         };
         Sync {
             token: Some(self.token.clone()),

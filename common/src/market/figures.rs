@@ -103,7 +103,7 @@ impl Run {
 }
 
 impl Tasks {
-    fn waiting_count(&self) -> u64 {
+    pub(in crate::market) fn waiting_count(&self) -> u64 {
         u64::from(self.fresh()) + self.waiting.len() as u64
     }
 }

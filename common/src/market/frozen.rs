@@ -212,6 +212,7 @@ impl Frozen {
         let values = self.values.iter().map(|(name, value)| (name.to_string(), json!(**value)));
         scope.set("tasks", Value::Object(earlier.chain(values).collect()));
         scope.set("job", json!({ "id": spec.job.to_string(), "name": spec.name }));
+        scope.set("event", json!(spec.scope.event));
         let nominal = spec.origin.nominal();
         let nominal = nominal.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true));
         scope.set("run", json!({ "id": self.run.to_string(), "scheduled_for": nominal }));

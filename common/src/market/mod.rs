@@ -326,6 +326,7 @@ impl Market {
         }
         let Some(stage) = run.tasks(no) else { return };
         let (needs, estimate) = (stage.tasks.needs(), stage.estimate(&self.policy));
+        let queue = stage.queue();
         let tries = Tries {
             attempt: task.attempt,
             failures: task.failures,
@@ -339,7 +340,6 @@ impl Market {
                 let bound = estimate.min(run.purse.free());
                 let leased_at = task.leased_at.unwrap_or(now);
                 let active = Active::new((holder, node.operator), leased_at, bound, tries);
-                let queue = run.spec.terms.queue_id();
                 run.hand_out(no, index, active);
                 self.working.insert(id);
                 let lease = Lease { task: task.task, attempt: task.attempt };

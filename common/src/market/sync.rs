@@ -169,7 +169,7 @@ impl Market {
     pub(super) fn note_held(
         &mut self,
         id: NodeId,
-        Held { lease, running_ms, waits_for_bucket }: Held,
+        Held { lease, running_ms, waits_for_bucket, progress }: Held,
         now: DateTime<Utc>,
     ) {
         let before = self.nodes.get(&id).and_then(|node| node.heard[0]);
@@ -178,6 +178,7 @@ impl Market {
         let Some(active) = active.filter(|active| active.node == id) else { return };
         active.received_at.get_or_insert(now);
         active.waits_for_bucket = waits_for_bucket;
+        active.progress = progress.map(|hundredths| hundredths.min(100)).or(active.progress);
         let Some(ms) = running_ms else { return };
         let ms = u32::try_from(ms).unwrap_or(u32::MAX);
         let claimed = now - TimeDelta::milliseconds(ms.into());

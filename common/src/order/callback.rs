@@ -1,28 +1,35 @@
-//! Whom a job tells how its runs have ended.
+//! Whom a job tells what becomes of its runs.
 
 use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
 use super::call::CallWork;
-use crate::call::{CallTask, HeaderText, InvalidCall};
+use crate::call::{CallTask, HeaderText, InvalidCall, LateCallText};
+use crate::expression::Template;
 use crate::money::credits::Credits;
-use crate::run::callback::{CALLBACKS_MAX, Callback, RunEnd};
+use crate::run::callback::{CALLBACKS_MAX, Callback, RunEvent};
 
 const CONTENT_TYPE: &str = "content-type";
 
-/// Whom a job tells how its runs have ended, checked.
+/// Whom a job tells what becomes of its runs, checked.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Vec<OrderedCallback>", into = "Vec<OrderedCallback>")]
 pub struct Callbacks(Vec<OrderedCallback>);
 
-/// A receiver that a job names, and which ends of its runs it is told of.
+/// A receiver that a job names, and what of its runs it is told of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct OrderedCallback {
-    pub on: BTreeSet<RunEnd>,
+    pub on: BTreeSet<RunEvent>,
+    /// It is told nothing where this gives the text `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Template>,
     /// The request. It has no body of its own.
     pub work: CallWork,
+    /// Headers that are templates, and a body in place of the event.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub late: Vec<LateCallText>,
 }
 
 /// Why callbacks cannot be made.
@@ -37,12 +44,14 @@ pub enum InvalidCallbacks {
 /// Why a callback cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCallback {
-    #[error("must name at least one of succeeded, failed and cancelled")]
-    NoEnd,
+    #[error("must name at least one of running, succeeded, failed and cancelled")]
+    NoEvent,
     #[error("is the event: leave it out")]
     Body,
     #[error(transparent)]
     Call(#[from] InvalidCall),
+    #[error("has an expression that names what is not there")]
+    Names,
 }
 
 impl Callbacks {
@@ -75,12 +84,17 @@ impl Callbacks {
 impl OrderedCallback {
     fn check(&self) -> Result<(), InvalidCallback> {
         if self.on.is_empty() {
-            return Err(InvalidCallback::NoEnd);
+            return Err(InvalidCallback::NoEvent);
         }
         if self.work.call.body.is_some() {
             return Err(InvalidCallback::Body);
         }
-        Ok(self.pinned(Credits::ZERO).task.check()?)
+        let callback = self.pinned(Credits::ZERO);
+        callback.task.check()?;
+        if callback.task.late_url().is_some() {
+            return Err(InvalidCall::Url.into());
+        }
+        callback.plan_of(callback.task.clone()).map(drop).map_err(|_| InvalidCallback::Names)
     }
 
     fn pinned(&self, price: Credits) -> Callback {
@@ -89,7 +103,8 @@ impl OrderedCallback {
             let json = HeaderText::Text("application/json".to_owned());
             call.headers.insert(CONTENT_TYPE.to_owned(), json);
         }
-        Callback { on: self.on.clone(), task: CallTask { call, retry, price, late: Vec::new() } }
+        let task = CallTask { call, retry, price, late: self.late.clone() };
+        Callback { on: self.on.clone(), when: self.when.clone(), task }
     }
 }
 
@@ -114,7 +129,8 @@ mod tests {
 
     fn callback() -> OrderedCallback {
         let call = Call::new(Method::Post, "https://h.example/x");
-        OrderedCallback { on: RunEnd::ALL.into(), work: CallWork { call, retry: Retry::default() } }
+        let work = CallWork { call, retry: Retry::default() };
+        OrderedCallback { on: RunEvent::ENDS.into(), when: None, work, late: Vec::new() }
     }
 
     #[test]
@@ -137,12 +153,18 @@ mod tests {
         with_body.work.call.body = Some("x".to_owned());
         let mut nowhere = callback();
         nowhere.work.call.url = "nowhere".to_owned();
+        let mut with_task = callback();
+        with_task.when = Some("{{ tasks.a }}".parse().unwrap());
+        let mut with_event = callback();
+        with_event.when = Some("{{ event.state == 'failed' }}".parse().unwrap());
+        assert!(Callbacks::new(vec![with_event]).is_ok());
         let refused = |callbacks: Vec<OrderedCallback>| Callbacks::new(callbacks).unwrap_err();
         let one = |n, why| InvalidCallbacks::One { n, why };
 
-        assert_eq!(refused(vec![callback(), none]), one(1, InvalidCallback::NoEnd));
+        assert_eq!(refused(vec![callback(), none]), one(1, InvalidCallback::NoEvent));
         assert_eq!(refused(vec![with_body]), one(0, InvalidCallback::Body));
         assert_eq!(refused(vec![nowhere]), one(0, InvalidCallback::Call(InvalidCall::Url)));
+        assert_eq!(refused(vec![with_task]), one(0, InvalidCallback::Names));
         assert_eq!(refused(vec![callback(); 9]), InvalidCallbacks::TooMany);
     }
 }

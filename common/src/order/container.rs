@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use crate::compute::container::{Command, ContainerPath, Network, Profile, SpecError};
 use crate::compute::environment::{Environment, InvalidEnvironment};
 use crate::compute::resources::Resources;
+use crate::expression::Template;
 use crate::secret::SecretId;
 
 /// Containers that a customer orders, checked. The images are still names.
@@ -44,6 +45,9 @@ pub struct ContainerOrder {
     /// The ids of secrets that all containers get as variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub secrets: Vec<SecretId>,
+    /// Variables of `main` that are templates over `run` and `job`: they are known when a run begins.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub late: BTreeMap<String, Template>,
     /// What the programs that run one after the other need.
     pub needs: Resources,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -103,6 +107,8 @@ pub struct ImageName {
 pub enum InvalidOrder {
     #[error("there are more than {} images", u8::MAX)]
     Images,
+    #[error("the variable {0} names what is not there when a run begins")]
+    Late(String),
     #[error(transparent)]
     Environment(#[from] InvalidEnvironment),
     #[error(transparent)]
@@ -121,6 +127,7 @@ impl ContainerOrder {
             files: BTreeMap::new(),
             results: None,
             secrets: Vec::new(),
+            late: BTreeMap::new(),
             needs,
             gpus: Vec::new(),
             timeout_secs: None,
@@ -142,6 +149,11 @@ impl ContainerWork {
     /// No node can run it.
     pub fn new(order: ContainerOrder) -> Result<Self, InvalidOrder> {
         let work = Self(Box::new(order));
+        let is_known =
+            |template: &Template| template.roots().iter().all(|root| ["job", "run"].contains(root));
+        if let Some((name, _)) = work.late.iter().find(|(_, template)| !is_known(template)) {
+            return Err(InvalidOrder::Late(name.clone()));
+        }
         work.spec()?;
         Ok(work)
     }

@@ -7,6 +7,7 @@ use super::container::{ImageName, InvalidOrder};
 use crate::call::CallTask;
 use crate::money::credits::Credits;
 use crate::plan::{Block, Body, Child, Code, Container, ContainerTask, Image, ImageCode, Plan};
+use crate::run::queue::InQueue;
 use crate::run::spec::RunScope;
 
 /// A plan that is complete but for what its images mean: they are names until a run starts.
@@ -27,26 +28,26 @@ impl OrderedPlan {
         Image::Local { name: place.to_string() }
     }
 
-    /// The plan of a run. `images` are what its names mean now, in their order; `timeout_secs` is
-    /// what an attempt has whose task says 0, and each call costs `call_price`.
+    /// The plan of a run.
     ///
     /// # Errors
     /// The plan names an image that is not there.
-    pub fn pinned(
-        &self,
-        images: &[Image],
-        timeout_secs: u32,
-        call_price: Credits,
-    ) -> Result<Plan, InvalidOrder> {
-        Pins { images, timeout_secs, call_price }.plan(&self.plan)
+    pub fn pinned(&self, pins: &Pins<'_>) -> Result<Plan, InvalidOrder> {
+        pins.plan(&self.plan)
     }
 }
 
 /// What becomes of a plan when its run starts.
-struct Pins<'a> {
-    images: &'a [Image],
-    timeout_secs: u32,
-    call_price: Credits,
+#[derive(Debug, Clone, Copy)]
+pub struct Pins<'a> {
+    /// What its images mean now, in their order.
+    pub images: &'a [Image],
+    /// Its queues as they are now. One that is not there stays as it was ordered.
+    pub queues: &'a [InQueue],
+    /// What an attempt has whose task says 0.
+    pub timeout_secs: u32,
+    /// What each call costs.
+    pub call_price: Credits,
 }
 
 impl Pins<'_> {
@@ -81,8 +82,10 @@ impl Pins<'_> {
             0 => self.timeout_secs,
             secs => secs,
         };
+        let as_now = |queue: &InQueue| self.queues.iter().find(|now| now.id == queue.id);
+        let queue = task.queue.as_ref().map(|queue| as_now(queue).unwrap_or(queue).clone());
         let Code::Images(code) = &task.container.code else {
-            return Ok(ContainerTask { timeout_secs, ..task.clone() });
+            return Ok(ContainerTask { timeout_secs, queue, ..task.clone() });
         };
         let pinned = |image: &Image| {
             let Image::Local { name } = image else { return Ok(image.clone()) };
@@ -97,16 +100,28 @@ impl Pins<'_> {
             code: Code::Images(ImageCode { images, ..code.clone() }),
             ..task.container.clone()
         };
-        Ok(ContainerTask { container, timeout_secs, ..task.clone() })
+        Ok(ContainerTask { container, timeout_secs, queue, ..task.clone() })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
     use crate::compute::resources::Resources;
+    use crate::ids::QueueId;
     use crate::plan::Reads;
+    use crate::run::queue::Pool;
     use crate::testing;
+
+    fn queue(pools: Vec<Pool>) -> InQueue {
+        InQueue { id: QueueId::new(Uuid::from_u128(7)), timeout_secs: None, pools }
+    }
+
+    fn pins<'a>(images: &'a [Image], queues: &'a [InQueue]) -> Pins<'a> {
+        Pins { images, queues, timeout_secs: 60, call_price: Credits::ZERO }
+    }
 
     fn ordered(place: usize) -> OrderedPlan {
         let code = ImageCode { images: vec![OrderedPlan::image(place)], ..testing::image_code() };
@@ -119,6 +134,7 @@ mod tests {
                 own_nodes: false,
             },
             reads: Reads::Nothing,
+            queue: Some(queue(Vec::new())),
             timeout_secs: 0,
             retries: 0,
             waits: None,
@@ -134,16 +150,19 @@ mod tests {
     }
 
     #[test]
-    fn ordered_plan_pins_the_images_of_its_parts_too() {
+    fn ordered_plan_pins_the_images_and_queues_of_its_parts_too() {
         let local = Image::Local { name: "busybox:1".to_owned() };
 
-        let plan = ordered(0).pinned(std::slice::from_ref(&local), 60, Credits::ZERO).unwrap();
+        let (images, queues) = ([local.clone()], [queue(vec![Pool::default()])]);
+
+        let plan = ordered(0).pinned(&pins(&images, &queues)).unwrap();
 
         let Body::Child(child) = &plan.blocks().next().unwrap().1.body else { panic!() };
         let task = child.plan.container_tasks().next().unwrap();
         assert_eq!(task.container.images(), [local]);
         assert_eq!((task.timeout_secs, task.container.own_nodes), (60, true));
-        assert_eq!(ordered(1).pinned(&[], 60, Credits::ZERO), Err(InvalidOrder::Images));
+        assert_eq!(task.queue.as_ref(), queues.first());
+        assert_eq!(ordered(1).pinned(&pins(&[], &[])), Err(InvalidOrder::Images));
         let text = serde_json::to_string(&ordered(0)).unwrap();
         assert_eq!(serde_json::from_str::<OrderedPlan>(&text).unwrap(), ordered(0));
     }

@@ -33,6 +33,10 @@ const VALUE_VARIABLE: &str = "FANFOLD_OUTPUT";
 const VALUE_DIR: &str = "/fanfold/output";
 /// Where containers whose value somebody reads write it.
 pub const VALUE_FILE: &str = "/fanfold/output/value";
+/// Where they may write how far they are: a number from 0 to 100.
+pub const PROGRESS_FILE: &str = "/fanfold/output/progress";
+/// What the file is called in the folder of that of the value.
+pub const PROGRESS_NAME: &str = "progress";
 
 const APP: &str = "/opt/fanfold/app";
 const USER_CACHE: &str = "/opt/fanfold/cache/user";

@@ -19,13 +19,13 @@ pub use check::PlanError;
 pub use container::{
     Code, Container, Image, ImageCode, PackageCode, PackagePin, Params, params_text,
 };
-pub use contract::{CHUNK_FILE, Contract, Uncompilable, VALUE_FILE};
+pub use contract::{CHUNK_FILE, Contract, PROGRESS_FILE, PROGRESS_NAME, Uncompilable, VALUE_FILE};
 pub use late::{LateText, TextPlace};
 pub use name::{InvalidName, Name};
 pub use phase::Phase;
 pub use pipeline::{Assemble, Assembler, Limits, Partition, Partitioner, Pipeline};
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ use crate::call::{CallTask, Waits};
 use crate::compute::container::ContainerSpec;
 use crate::data::location::{Destination, Source};
 use crate::expression::Template;
+use crate::ids::QueueId;
+use crate::run::queue::InQueue;
 use crate::run::task::StageNo;
 
 /// Names a block by its place in its plan.
@@ -220,6 +222,9 @@ pub struct Child {
 pub struct ContainerTask {
     pub container: Container,
     pub reads: Reads,
+    /// The queue that it stands in; `None` is that of its run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queue: Option<InQueue>,
     /// Seconds that one attempt's container may run.
     pub timeout_secs: u32,
     /// Further attempts after the first failed.
@@ -384,6 +389,19 @@ impl Plan {
             Body::Container(task) => Some(&**task),
             Body::Group(_) | Body::Each(_) | Body::Child(_) | Body::Data(_) | Body::Call(_) => None,
         })
+    }
+
+    /// The queues that tasks of it stand in, those of its parts too.
+    pub fn queues(&self) -> BTreeSet<QueueId> {
+        let mut all = BTreeSet::new();
+        for block in &self.0.blocks {
+            match &block.body {
+                Body::Container(task) => all.extend(task.queue.as_ref().map(|queue| queue.id)),
+                Body::Child(child) => all.extend(child.plan.queues()),
+                Body::Group(_) | Body::Each(_) | Body::Data(_) | Body::Call(_) => {}
+            }
+        }
+        all
     }
 
     /// What most of a run's tasks are: those of its first list or, without one, its first.

@@ -145,6 +145,7 @@ impl Pipeline {
         ContainerTask {
             container: container.clone(),
             reads,
+            queue: None,
             timeout_secs: self.limits.task_timeout_secs,
             retries: self.limits.task_retries,
             waits: None,

@@ -50,6 +50,8 @@ pub struct Held {
     pub running_ms: Option<u64>,
     /// It can neither get its data nor store its results, because the server's bucket is away.
     pub waits_for_bucket: bool,
+    /// How far its containers say that they are, in hundredths; `None` where they say nothing.
+    pub progress: Option<u8>,
 }
 
 /// What an attempt's containers used in a period of [`SAMPLE_SECS`], on the average.

@@ -1,47 +1,61 @@
-//! Callbacks: requests that tell a receiver how a run has ended.
+//! Callbacks: requests that tell a receiver how a run goes on: that it has begun, and how it has
+//! ended.
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::RunState;
 use super::cause::Cause;
-use super::spec::RunSpec;
+use super::spec::{EventScope, RunSpec};
 use crate::call::CallTask;
+use crate::expression::Template;
 use crate::ids::{JobId, RunId};
 use crate::money::credits::Credits;
-use crate::plan::{Block, Body, Plan};
+use crate::plan::{Block, Body, Plan, PlanError};
 
 /// The most callbacks of a run.
 pub const CALLBACKS_MAX: usize = 8;
+/// The numbers of callbacks that are told that a run is worked on are behind those of its end.
+const RUNNING_FROM: u32 = 8;
 /// Of a message, so that an event stays far below what a request may send.
 const MESSAGE_CHARS_MAX: usize = 16 * 1024;
+/// Of what a run gives, as conditions and bodies of callbacks read it.
+const OUTPUT_CHARS_MAX: usize = 64 * 1024;
 
-/// A receiver of a run's end.
+/// A receiver of what becomes of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Callback {
-    /// The ends that it is told of.
-    pub on: BTreeSet<RunEnd>,
-    /// The request without a body, which is the event.
+    /// What it is told of.
+    pub on: BTreeSet<RunEvent>,
+    /// It is told nothing where this gives the text `false`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Template>,
+    /// The request without a body, which is the event, unless a late text says otherwise.
     pub task: CallTask,
 }
 
-/// How a run can end.
+/// What becomes of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RunEnd {
+pub enum RunEvent {
+    /// Something of it is worked on.
+    Running,
     Succeeded,
     Failed,
     Cancelled,
 }
 
-impl RunEnd {
-    pub const ALL: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Cancelled];
+impl RunEvent {
+    pub const ALL: [Self; 4] = [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+    /// How a run can end.
+    pub const ENDS: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Cancelled];
 
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -49,11 +63,11 @@ impl RunEnd {
     }
 
     pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|end| end.as_str() == name)
+        Self::ALL.into_iter().find(|event| event.as_str() == name)
     }
 
     /// The end that a state is, where it is one.
-    pub const fn of(state: RunState) -> Option<Self> {
+    pub const fn of_end(state: RunState) -> Option<Self> {
         match state {
             RunState::Succeeded => Some(Self::Succeeded),
             RunState::Failed => Some(Self::Failed),
@@ -61,18 +75,30 @@ impl RunEnd {
             RunState::Scheduled | RunState::Accepted | RunState::Running | RunState::Ending => None,
         }
     }
+
+    /// The number of a callback that is told of it, among all that are told of its run.
+    pub fn number(self, callback: u32) -> u32 {
+        match self {
+            Self::Running => callback.saturating_add(RUNNING_FROM),
+            Self::Succeeded | Self::Failed | Self::Cancelled => callback,
+        }
+    }
 }
 
-/// How a run has ended, as its receivers are told.
+/// What has become of a run, as its receivers are told.
 #[derive(Debug)]
-pub struct EndedRun<'a> {
+pub struct ToldRun<'a> {
     pub id: RunId,
     pub spec: &'a RunSpec,
-    pub end: RunEnd,
+    pub event: RunEvent,
+    pub at: DateTime<Utc>,
     pub cause: Option<&'a Cause>,
+    pub accepted_at: Option<DateTime<Utc>>,
     pub started_at: Option<DateTime<Utc>>,
-    pub ended_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
     pub price: Credits,
+    /// What it gives.
+    pub output: Option<&'a str>,
 }
 
 /// The body of a callback, in the shape that Standard Webhooks has.
@@ -92,7 +118,7 @@ struct EventData<'a> {
     cause: Option<EventCause>,
     scheduled_for: Option<DateTime<Utc>>,
     started_at: Option<DateTime<Utc>>,
-    ended_at: DateTime<Utc>,
+    ended_at: Option<DateTime<Utc>>,
     price: Credits,
 }
 
@@ -103,19 +129,49 @@ struct EventCause {
 }
 
 impl Callback {
-    /// What tells the receiver of this end: a plan of one call.
-    pub fn plan(&self, ended: &EndedRun<'_>) -> Plan {
+    /// What tells the receiver: a plan of one call, which reads what [`ToldRun::scope`] gives.
+    pub fn plan(&self, told: &ToldRun<'_>) -> Plan {
         let mut task = self.task.clone();
-        task.call.body = Some(ended.event());
+        task.call.body = Some(told.body());
+        self.plan_of(task).expect("one block with a call that was checked is a plan")
+    }
+
+    /// # Errors
+    /// It reads what no receiver is told.
+    pub fn plan_of(&self, task: CallTask) -> Result<Plan, PlanError> {
         let body = Body::Call(Box::new(task));
-        Plan::new(vec![Block::new("callback", body)])
-            .expect("one block with a call that was checked is a plan")
+        Plan::new(vec![Block { when: self.when.clone(), ..Block::new("callback", body) }])
     }
 }
 
-impl EndedRun<'_> {
-    fn event(&self) -> String {
-        let state = self.end.as_str();
+impl ToldRun<'_> {
+    /// What expressions know of it.
+    pub fn scope(&self) -> EventScope {
+        let time = |at: Option<DateTime<Utc>>| {
+            at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)).unwrap_or_default()
+        };
+        let cut = |text: &str, most: usize| text.chars().take(most).collect();
+        let cause = self.cause.map(|cause| cause.message.as_str()).unwrap_or_default();
+        [
+            ("state", self.event.as_str().to_owned()),
+            ("run", self.id.to_string()),
+            ("job", self.spec.job.to_string()),
+            ("name", self.spec.name.clone()),
+            ("at", time(Some(self.at))),
+            ("accepted_at", time(self.accepted_at)),
+            ("started_at", time(self.started_at)),
+            ("ended_at", time(self.ended_at)),
+            ("cause", self.cause.map_or("", |cause| cause.kind.as_str()).to_owned()),
+            ("error", cut(cause, MESSAGE_CHARS_MAX)),
+            ("output", cut(self.output.unwrap_or_default(), OUTPUT_CHARS_MAX)),
+            ("price", self.price.to_string()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    fn body(&self) -> String {
+        let state = self.event.as_str();
         let cause = self.cause.map(|cause| EventCause {
             kind: cause.kind.as_str(),
             message: cause.message.chars().take(MESSAGE_CHARS_MAX).collect(),
@@ -131,7 +187,7 @@ impl EndedRun<'_> {
             ended_at: self.ended_at,
             price: self.price,
         };
-        let event = Event { r#type: format!("run.{state}"), timestamp: self.ended_at, data };
+        let event = Event { r#type: format!("run.{state}"), timestamp: self.at, data };
         serde_json::to_string(&event).expect("an event is written as JSON")
     }
 }

@@ -22,6 +22,8 @@ pub struct NotARank;
 impl Rank {
     pub const FIRST: Self = Self(1);
     pub const LAST: Self = Self(1000);
+    /// That of a queue which is given none.
+    pub const MIDDLE: Self = Self(500);
 
     pub const fn new(number: u16) -> Option<Self> {
         if number >= Self::FIRST.0 && number <= Self::LAST.0 { Some(Self(number)) } else { None }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::ids::QueueId;
-use crate::run::queue::{InQueue, Pool};
+use crate::run::queue::InQueue;
 
 /// A test run processes this many chunks, the first ones: enough to see that results are folded.
 pub const TEST_CHUNKS: NonZeroU32 = NonZeroU32::new(2).expect("two is not zero");
@@ -29,11 +29,6 @@ pub struct Terms {
 impl Terms {
     pub fn queue_id(&self) -> Option<QueueId> {
         self.queue.as_ref().map(|queue| queue.id)
-    }
-
-    /// The pools whose nodes alone will do; none is all nodes.
-    pub fn pools(&self) -> &[Pool] {
-        self.queue.as_ref().map_or(&[], |queue| &queue.pools)
     }
 }
 

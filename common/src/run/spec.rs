@@ -3,14 +3,15 @@
 //! A `RunSpec` is complete: later edits of the job, the template or a package touch the next run
 //! only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{JobId, RunId, WorkspaceId};
-use crate::plan::{Name, Plan};
+use crate::ids::{JobId, QueueId, RunId, WorkspaceId};
+use crate::plan::{ContainerTask, Name, Plan};
 use crate::run::callback::Callback;
+use crate::run::queue::InQueue;
 use crate::run::scheduling::Terms;
 use crate::run::task::StageNo;
 use crate::secret::SecretId;
@@ -46,7 +47,13 @@ pub struct RunScope {
     /// What blocks gave in an earlier run, which this one goes on from.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub values: BTreeMap<Name, String>,
+    /// What has become of the run that this one tells of.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub event: EventScope,
 }
+
+/// What has become of a run, by name.
+pub type EventScope = BTreeMap<String, String>;
 
 /// Why a run was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,16 +66,29 @@ pub enum Origin {
     Part(Parent),
     /// It tells a receiver how this run has ended.
     Callback(RunId),
-    /// Another run of the same job has started it, and does not wait for it.
-    Detached,
+    /// Another run of the same job has started it, and does not wait for it; `None` where it is not
+    /// known any more which.
+    Detached(Option<Parent>),
 }
 
 impl RunSpec {
+    /// The queue that a task of it stands in: its own, or that of the run.
+    pub fn queue_of<'a>(&'a self, task: &'a ContainerTask) -> Option<&'a InQueue> {
+        task.queue.as_ref().or(self.terms.queue.as_ref())
+    }
+
+    /// The queues that it stands in, it or any task of it.
+    pub fn queues(&self) -> BTreeSet<QueueId> {
+        let mut all = self.plan.queues();
+        all.extend(self.terms.queue_id());
+        all
+    }
+
     /// Whether it executes its job as a whole: it was started by no other run.
     pub const fn is_whole(&self) -> bool {
         match self.origin {
             Origin::Manual | Origin::Schedule(_) => true,
-            Origin::Part(_) | Origin::Callback(_) | Origin::Detached => false,
+            Origin::Part(_) | Origin::Callback(_) | Origin::Detached(_) => false,
         }
     }
 
@@ -76,7 +96,9 @@ impl RunSpec {
     pub const fn parent(&self) -> Option<Parent> {
         match self.origin {
             Origin::Part(parent) => Some(parent),
-            Origin::Manual | Origin::Schedule(_) | Origin::Callback(_) | Origin::Detached => None,
+            Origin::Manual | Origin::Schedule(_) | Origin::Callback(_) | Origin::Detached(_) => {
+                None
+            }
         }
     }
 }
@@ -86,7 +108,7 @@ impl Origin {
     pub const fn nominal(self) -> Option<DateTime<Utc>> {
         match self {
             Self::Schedule(at) => Some(at),
-            Self::Manual | Self::Part(_) | Self::Callback(_) | Self::Detached => None,
+            Self::Manual | Self::Part(_) | Self::Callback(_) | Self::Detached(_) => None,
         }
     }
 
@@ -94,7 +116,16 @@ impl Origin {
     pub const fn callback_of(self) -> Option<RunId> {
         match self {
             Self::Callback(run) => Some(run),
-            Self::Manual | Self::Schedule(_) | Self::Part(_) | Self::Detached => None,
+            Self::Manual | Self::Schedule(_) | Self::Part(_) | Self::Detached(_) => None,
+        }
+    }
+
+    /// The run and its stage that have started it, whether they wait for it or not.
+    pub const fn starter(self) -> Option<Parent> {
+        match self {
+            Self::Part(parent) => Some(parent),
+            Self::Detached(parent) => parent,
+            Self::Manual | Self::Schedule(_) | Self::Callback(_) => None,
         }
     }
 }

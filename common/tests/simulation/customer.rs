@@ -52,11 +52,11 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         require_results: false,
         deterministic: random.chance(900),
     };
-    let terms = terms(random);
+    let (terms, owner) = (terms(random), workspace(random.between(0, 1)));
     let plan = if random.chance(600) {
         shape::pipeline(chunks, limits, terms.is_test, random)
     } else {
-        shape::tree(limits, random)
+        shape::tree(limits, owner, random)
     };
     let spec = RunSpec {
         job: JobId::new(Uuid::from_u128(0x2000 + u128::from(n))),
@@ -64,7 +64,7 @@ pub fn order(n: u32, random: &mut Random) -> Order {
         template: "simulated".to_owned(),
         timeout_secs: limits.job_timeout_secs,
         terms,
-        ..testing::order_plan(workspace(random.between(0, 1)), plan)
+        ..testing::order_plan(owner, plan)
     };
     Order {
         run: RunId::new(Uuid::from_u128(0x3000 + u128::from(n))),

@@ -159,6 +159,7 @@ impl Donor {
                 lease: *lease,
                 running_ms: work.since.map(|since| ms(now - since)),
                 waits_for_bucket: false,
+                progress: None,
             })
             .collect();
         self.number += 1;

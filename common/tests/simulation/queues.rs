@@ -44,6 +44,12 @@ pub fn of_order(workspace: WorkspaceId, random: &mut Random) -> Option<InQueue> 
     random.chance(600).then(|| InQueue { id: queue, timeout_secs, pools: Vec::new() })
 }
 
+/// The queue of a task of this workspace that stands in another one than its run.
+pub fn of_task(workspace: WorkspaceId, random: &mut Random) -> Option<InQueue> {
+    let queue = random.chance(300).then(|| of_order(workspace, random)).flatten();
+    queue.map(|queue| InQueue { timeout_secs: None, ..queue })
+}
+
 /// Other rules for a queue.
 pub fn change(rules: QueueRules, random: &mut Random) -> QueueRules {
     QueueRules {

@@ -6,12 +6,14 @@ use common::call::{CallPlace, Flow, LateCallText, Rate, Waits};
 use common::compute::resources::Resources;
 use common::data::location::{Destination, Source};
 use common::expression::Template;
+use common::ids::WorkspaceId;
 use common::plan::{
     Assemble, Assembler, Block, BlockId, Body, Child, Code, Container, ContainerTask, DataTask,
     Each, Group, LateText, Limits, List, Partition, Partitioner, Pipeline, Plan, Reads, TextPlace,
 };
 use common::testing;
 
+use crate::queues;
 use crate::random::Random;
 
 /// Blocks deeper than this are tasks.
@@ -35,8 +37,8 @@ pub fn pipeline(chunks: u32, limits: Limits, is_test: bool, random: &mut Random)
 }
 
 /// A tree of anything.
-pub fn tree(limits: Limits, random: &mut Random) -> Plan {
-    let mut builder = Builder { blocks: Vec::new(), limits };
+pub fn tree(limits: Limits, workspace: WorkspaceId, random: &mut Random) -> Plan {
+    let mut builder = Builder { blocks: Vec::new(), limits, workspace };
     builder.add(DEPTH, false, random);
     Plan::new(builder.blocks).expect("what is built reads only what is there")
 }
@@ -44,6 +46,7 @@ pub fn tree(limits: Limits, random: &mut Random) -> Plan {
 struct Builder {
     blocks: Vec<Block>,
     limits: Limits,
+    workspace: WorkspaceId,
 }
 
 fn template(text: &str) -> Template {
@@ -71,7 +74,7 @@ impl Builder {
                 let body = self.add(depth - 1, true, random);
                 Body::Each(each(list(random), body, random))
             }
-            7 if depth > 0 && !in_list => part(tree(self.limits, random), random),
+            7 if depth > 0 && !in_list => part(tree(self.limits, self.workspace, random), random),
             8 if depth > 0 && !in_list => self.cut(random),
             _ if random.chance(350) => call(random),
             _ => self.task(Reads::Nothing, random),
@@ -160,6 +163,7 @@ impl Builder {
         Body::Container(Box::new(ContainerTask {
             container: Container { code, ..container(random) },
             reads,
+            queue: queues::of_task(self.workspace, random),
             timeout_secs: self.limits.task_timeout_secs,
             retries: self.limits.task_retries,
             waits: None,

@@ -183,6 +183,7 @@ impl Slots {
             lease: *lease,
             running_ms: slot.phase.running_ms(now_ms),
             waits_for_bucket: is_bucket_away && slot.phase.moves_data(),
+            progress: None,
         });
         held.collect()
     }

@@ -112,8 +112,12 @@ impl Worker {
             testing::receipt(*lease, outcome, usage)
         };
         let receipts = ended.iter().map(receipt).collect();
-        let running =
-            |lease: &Lease| Held { lease: *lease, running_ms: Some(1), waits_for_bucket: false };
+        let running = |lease: &Lease| Held {
+            lease: *lease,
+            running_ms: Some(1),
+            waits_for_bucket: false,
+            progress: None,
+        };
         let sync = Sync {
             capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),
             holding: self.held.keys().map(running).collect(),

@@ -36,7 +36,7 @@ impl RunEvent {
     /// Whether it tells how a job goes: callbacks do not, and of parts of runs their tasks only.
     pub fn is_of_job(&self) -> bool {
         match (self.origin, &self.change) {
-            (Origin::Manual | Origin::Schedule(_) | Origin::Detached, _)
+            (Origin::Manual | Origin::Schedule(_) | Origin::Detached(_), _)
             | (Origin::Part(_), Change::Task { .. } | Change::Log { .. }) => true,
             (Origin::Part(_), Change::State { .. }) | (Origin::Callback(_), _) => false,
         }

@@ -14,7 +14,7 @@ use common::run::task::TaskRef;
 use uuid::Uuid;
 
 use super::monitoring::status::{JobStatus, find_job, run_of};
-use super::{Job, RunView, schedules, secret_use};
+use super::{ApiName, Job, RunView, schedules, secret_use};
 use crate::app::App;
 use crate::coordinator::Tasks;
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ pub struct NewContainers {
     pub work: ContainerWork,
     pub terms: Terms,
     pub project: Option<String>,
+    /// The API that makes it, where that API shows its own jobs alone.
+    pub api: Option<ApiName>,
 }
 
 /// What is said of a job beside its work. What is `None` stays as it is.
@@ -69,7 +71,7 @@ pub async fn create(
     new: NewContainers,
 ) -> Result<JobStatus> {
     let work = JobWork::Container(Box::new(new.work));
-    make(app, caller, key, work, new.terms, new.project).await
+    make(app, caller, key, work, new.terms, (new.api, new.project)).await
 }
 
 /// Makes a job of this work, as [`create`] does.
@@ -79,12 +81,13 @@ pub(super) async fn make(
     key: Option<&RequestKey>,
     work: JobWork,
     terms: Terms,
-    project: Option<String>,
+    (api, project): (Option<ApiName>, Option<String>),
 ) -> Result<JobStatus> {
     let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
     let id = JobId::new(id);
     let mut job = Job::new(id, caller.workspace, work);
     job.project = project;
+    job.api = api;
     terms.changes().into_iter().for_each(|change| job.change(change));
     secret_use::check_job(caller, &job)?;
     if !jobs::insert(&app.db, &job).await? {
@@ -140,9 +143,10 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
 
 const DELETED: &str = "its job was deleted";
 
-/// Whether a job of containers belongs to a project.
-pub fn is_of_project(job: &Job, project: &str) -> bool {
-    job.work.container().is_some() && job.project.as_deref() == Some(project)
+/// Whether a job of containers belongs to a project, and this API has made it.
+pub fn is_of_project(job: &Job, api: &ApiName, project: &str) -> bool {
+    let is_own = job.work.container().is_some() && job.api.as_ref() == Some(api);
+    is_own && job.project.as_deref() == Some(project)
 }
 
 /// How many runs a job has.

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::Job;
 use super::monitoring::status::JobStatus;
+use super::{ApiName, Job};
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
@@ -26,16 +26,17 @@ pub async fn list(
     Ok(Found { rows: with_runs(app, caller, rows).await?, rest })
 }
 
-/// A part of the caller's jobs of a project.
+/// A part of the caller's jobs of a project that this API has made.
 pub async fn list_of_project(
     app: &App,
     caller: &Caller,
+    api: &ApiName,
     project: &str,
     selection: &Selection<JobField>,
 ) -> Result<Found<JobStatus>> {
     let owner = caller.workspace;
     let Found { rows, rest } =
-        store::jobs::list_of_project(&app.db, owner, project, selection).await?;
+        store::jobs::list_of_project(&app.db, owner, (api, project), selection).await?;
     Ok(Found { rows: with_runs(app, caller, rows).await?, rest })
 }
 

@@ -31,5 +31,5 @@ pub mod start;
 pub mod template_figures;
 pub mod workflows;
 
-pub use crate::store::jobs::{Job, JobKind, JobScope, TemplateWork};
+pub use crate::store::jobs::{ApiName, Job, JobKind, JobScope, TemplateWork};
 pub use crate::store::market::runs::RunView;

@@ -32,5 +32,5 @@ pub async fn create(
     terms.tags = terms.tags.or_else(|| (!file.tags.is_empty()).then(|| file.tags.clone()));
     let ordered = work.ordered();
     let work = JobWork::Plan(Box::new(ordered));
-    containers::make(app, caller, key, work, terms, project).await
+    containers::make(app, caller, key, work, terms, (None, project)).await
 }

@@ -78,6 +78,8 @@ pub(super) mod row {
         pub queue: Option<Uuid>,
         /// JSON of its callbacks, where it has any.
         pub callbacks: Option<String>,
+        /// The name of an `ApiName`.
+        pub api: Option<String>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -98,6 +100,8 @@ pub struct Job {
     pub work: JobWork,
     /// Among which jobs its name is the only one.
     pub scope: Option<JobScope>,
+    /// The API that has made it, where that API shows its own jobs alone.
+    pub api: Option<ApiName>,
     pub priority: Priority,
     pub regions: Regions,
     pub tags: Vec<String>,
@@ -147,6 +151,17 @@ pub enum Change {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JobScope(pub String);
 
+/// Names an API whose jobs are told from those of others by it. What a customer says of a job,
+/// such as its project or its queue, says nothing of where it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiName(pub Cow<'static, str>);
+
+impl ApiName {
+    pub const fn new(name: &'static str) -> Self {
+        Self(Cow::Borrowed(name))
+    }
+}
+
 impl Job {
     /// A job of which nothing but its work is known.
     pub fn new(id: JobId, workspace: WorkspaceId, work: JobWork) -> Self {
@@ -157,6 +172,7 @@ impl Job {
             description: String::new(),
             work,
             scope: None,
+            api: None,
             priority: Priority::default(),
             regions: Regions::default(),
             tags: Vec::new(),
@@ -285,14 +301,14 @@ pub async fn list(
     selection::fetch(db, jobs, selection).await?.try_map(|row| read(&row))
 }
 
-/// A part of the jobs of this project.
+/// A part of the jobs of this project that this API has made.
 pub async fn list_of_project(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
-    project: &str,
+    (api, project): (&ApiName, &str),
     selection: &Selection<JobField>,
 ) -> Result<Found<Job>, DbErr> {
-    let jobs = of(owner).filter(C::Project.eq(project));
+    let jobs = of(owner).filter(C::Api.eq(api.0.as_ref())).filter(C::Project.eq(project));
     selection::fetch(db, jobs, selection).await?.try_map(|row| read(&row))
 }
 
@@ -453,6 +469,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         queue: Set(job.queue.map(QueueId::uuid)),
         start_us: Set(job.start_at.map(micros)),
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
+        api: Set(job.api.as_ref().map(|api| api.0.clone().into_owned())),
         callbacks: Set(write_callbacks(&job.callbacks)?),
         ..work
     })
@@ -470,6 +487,7 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
         description: row.description.clone(),
         work: work::read(row)?,
         scope: row.scope.clone().map(JobScope),
+        api: row.api.clone().map(|name| ApiName(name.into())),
         priority: Priority::from_number(row.priority).unwrap_or_default(),
         regions: Regions {
             whitelist: document::read(&row.whitelist)?,

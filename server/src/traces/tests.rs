@@ -46,8 +46,12 @@ fn says(receipts: &[(Lease, Outcome)], holding: &[Lease]) -> CheckedSync {
     let receipt = |(lease, outcome): &(Lease, Outcome)| {
         testing::receipt(*lease, outcome.clone(), Usage::default())
     };
-    let holds =
-        |lease: &Lease| Held { lease: *lease, running_ms: Some(1), waits_for_bucket: false };
+    let holds = |lease: &Lease| Held {
+        lease: *lease,
+        running_ms: Some(1),
+        waits_for_bucket: false,
+        progress: None,
+    };
     let sync = Sync { holding: holding.iter().map(holds).collect(), ..testing::sync() };
     CheckedSync { sync, receipts: receipts.iter().map(receipt).collect() }
 }

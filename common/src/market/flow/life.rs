@@ -243,9 +243,9 @@ impl Market {
         let TaskRef { run: id, stage: no, index } = lease.task;
         let run = self.runs.get_mut(&id)?;
         run.active_lease(lease)?;
-        let needs = run.tasks(no)?.tasks.needs();
+        let stage = run.tasks(no)?;
+        let (needs, queue) = (stage.tasks.needs(), stage.queue());
         let active = run.take_back(no, index)?;
-        let queue = run.spec.terms.queue_id();
         self.dry.remove(&(run.spec.workspace, id));
         if let Some(node) = self.nodes.get_mut(&active.node) {
             node.leased.remove(&lease);

@@ -219,6 +219,7 @@ impl Market {
         run.enter(RunState::Running, now);
         self.running += 1;
         self.outbox.runs.insert(id);
+        self.tell_running(id, now);
         true
     }
 

@@ -182,7 +182,7 @@ fn child_spec(
         },
         timeout_secs: None,
         terms: Terms { start_at: None, ..spec.terms.clone() },
-        origin: if part.detached { Origin::Detached } else { Origin::Part(parent) },
+        origin: if part.detached { Origin::Detached(Some(parent)) } else { Origin::Part(parent) },
         callbacks: Vec::new(),
         ..spec.clone()
     }

@@ -187,7 +187,7 @@ impl Market {
         active.by_turn_of = by_turn_of;
         let record = active.record(lease, TaskState::Leased);
         run.hand_out(no, index, active);
-        let queue = run.spec.terms.queue_id();
+        let queue = run.tasks(no).and_then(TaskStage::queue);
         self.working.insert(run_id);
         self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
         if is_check {

@@ -35,7 +35,7 @@ pub(in crate::market) struct Place {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::market) struct ClassId(u64);
 
-/// Where the places of a stage are: its class, and in it the line of its run's queue.
+/// Where the places of a stage are: its class, and in it the line of its queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::market) struct Line {
     queue: Option<QueueId>,
@@ -256,8 +256,7 @@ impl Market {
     /// Takes a stage of tasks that has just been opened, or loaded, into the queue.
     pub(in crate::market) fn enqueue(&mut self, id: RunId, no: StageNo) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let queue = run.spec.terms.queue_id();
-        let line = run.tasks(no).map(|stage| self.queue.join(stage.demand(), queue));
+        let line = run.tasks(no).map(|stage| self.queue.join(stage.demand(), stage.queue()));
         if let Some(tasks) = run.tasks_mut(no) {
             tasks.line = line;
         }

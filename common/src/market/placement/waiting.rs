@@ -163,7 +163,9 @@ impl Market {
         if let Some(at) = run.begins_at() {
             return Some(Waiting::Start(at));
         }
-        let Some(stage) = run.task_stages().find(|stage| stage.tasks.has_waiting()) else {
+        let waiting = || run.task_stages().filter(|stage| stage.tasks.has_waiting());
+        let open = waiting().find(|stage| self.queue_stop(*stage).is_none());
+        let Some(stage) = open.or_else(|| waiting().next()) else {
             return match run.running() {
                 0 => {
                     let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
@@ -173,7 +175,7 @@ impl Market {
                 of => self.at_bucket(run, now).or_else(|| self.unheard(run, of as usize, now)),
             };
         };
-        if let Some(stop) = self.queue_stop(run) {
+        if let Some(stop) = self.queue_stop(stage) {
             return Some(Waiting::Queue(stop));
         }
         let silent = self.nodes.iter().filter(|(_, node)| !node.is_present(now));

@@ -18,6 +18,7 @@ use chrono::{DateTime, Utc};
 use super::Market;
 use super::placement::queue::Place;
 use super::run::Run;
+use super::tasks::task_stage::TaskStage;
 use crate::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use crate::run::queue::{QueueRules, QueueStop, Rank};
 use crate::run::spec::RunSpec;
@@ -113,28 +114,30 @@ impl Market {
         Ok(())
     }
 
-    /// Whether a run may be started in its queue.
+    /// Whether a run may be started in its queues.
     pub(super) fn has_queue_of(&self, spec: &RunSpec) -> bool {
-        let queue = spec.terms.queue_id();
-        queue.is_none_or(|queue| {
-            let live = self.queues.live.get(&queue);
+        spec.queues().iter().all(|queue| {
+            let live = self.queues.live.get(queue);
             live.is_some_and(|live| live.rules.workspace == spec.workspace)
         })
     }
 
     /// A run is in memory that was not.
     pub(super) fn enter_queue(&mut self, id: RunId) {
-        let queue = self.runs.get(&id).and_then(|run| run.spec.terms.queue_id());
-        if let Some(live) = queue.and_then(|queue| self.queues.live.get_mut(&queue)) {
-            live.runs += 1;
+        let Some(run) = self.runs.get(&id) else { return };
+        for queue in run.spec.queues() {
+            if let Some(live) = self.queues.live.get_mut(&queue) {
+                live.runs += 1;
+            }
         }
     }
 
     /// A run has been taken out of memory.
     pub(super) fn leave_queue(&mut self, run: &Run) {
-        let queue = run.spec.terms.queue_id();
-        if let Some(live) = queue.and_then(|queue| self.queues.live.get_mut(&queue)) {
-            live.runs -= 1;
+        for queue in run.spec.queues() {
+            if let Some(live) = self.queues.live.get_mut(&queue) {
+                live.runs -= 1;
+            }
         }
     }
 
@@ -178,9 +181,9 @@ impl Market {
         }
     }
 
-    /// Why the queue of a run hands out nothing.
-    pub(super) fn queue_stop(&self, run: &Run) -> Option<QueueStop> {
-        run.spec.terms.queue_id().and_then(|queue| self.queues.stop(queue))
+    /// Why the queue of a stage hands out nothing.
+    pub(super) fn queue_stop(&self, stage: TaskStage<'_>) -> Option<QueueStop> {
+        stage.queue().and_then(|queue| self.queues.stop(queue))
     }
 
     /// Gives the node a task of the workspace's queues that come before the one of this place.
@@ -218,7 +221,7 @@ impl Market {
     }
 
     fn rank_of(&self, place: Place) -> Option<(WorkspaceId, Rank)> {
-        let queue = self.runs.get(&place.run)?.spec.terms.queue_id()?;
+        let queue = self.runs.get(&place.run)?.tasks(place.stage)?.queue()?;
         let rules = self.queues.live.get(&queue)?.rules;
         Some((rules.workspace, rules.rank))
     }
@@ -227,9 +230,14 @@ impl Market {
     pub(super) fn check_queues(&self) -> Result<(), String> {
         let mut counted: BTreeMap<QueueId, (usize, u32)> = BTreeMap::new();
         for run in self.runs.values() {
-            let Some(queue) = run.spec.terms.queue_id() else { continue };
-            let count = counted.entry(queue).or_default();
-            *count = (count.0 + 1, count.1 + run.running());
+            for queue in run.spec.queues() {
+                counted.entry(queue).or_default().0 += 1;
+            }
+            for stage in run.task_stages() {
+                let Some(queue) = stage.queue() else { continue };
+                let leased = u32::try_from(stage.tasks.active.len()).unwrap_or(u32::MAX);
+                counted.entry(queue).or_default().1 += leased;
+            }
         }
         for (id, live) in &self.queues.live {
             let found = counted.get(id).copied().unwrap_or_default();

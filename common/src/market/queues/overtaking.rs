@@ -14,18 +14,18 @@ impl Market {
     /// the node in place of this one. Nodes of operators with a limited share are left out.
     pub fn overtaken_by(&self, lease: Lease, node: NodeId, now: DateTime<Utc>) -> Option<RunId> {
         let run = self.runs.get(&lease.task.run)?;
-        let rank = self.rank_of_run(run)?;
-        let demand = run.tasks(lease.task.stage)?.demand();
+        let handed_out = run.tasks(lease.task.stage)?;
+        let (rank, demand) = (self.rank_of_stage(handed_out)?, handed_out.demand());
         let operator = self.nodes.get(&node)?.operator;
         let comes_before = |other: &&Run| {
             other.spec.workspace == run.spec.workspace
-                && self.rank_of_run(other).is_some_and(|before| before < rank)
-                && self.queue_stop(other).is_none()
                 && !self.dry.contains(&(other.spec.workspace, other.id))
         };
         let could_go = |stage: TaskStage<'_>| {
             let other = stage.demand();
             stage.tasks.fresh() > 0
+                && self.rank_of_stage(stage).is_some_and(|before| before < rank)
+                && self.queue_stop(stage).is_none()
                 && other.needs == demand.needs
                 && other.gpus == demand.gpus
                 && other.regions == demand.regions
@@ -39,8 +39,8 @@ impl Market {
         before.find(|other| other.task_stages().any(could_go)).map(|other| other.id)
     }
 
-    fn rank_of_run(&self, run: &Run) -> Option<Rank> {
-        let queue = run.spec.terms.queue_id()?;
+    fn rank_of_stage(&self, stage: TaskStage<'_>) -> Option<Rank> {
+        let queue = stage.queue()?;
         self.queues.live.get(&queue).map(|live| live.rules.rank)
     }
 }

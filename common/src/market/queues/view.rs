@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::ids::{QueueId, RunId};
 use crate::market::Market;
+use crate::market::tasks::task_stage::TaskStage;
 use crate::run::queue::QueueStop;
 
 /// The most waiting runs that are named.
@@ -18,6 +19,8 @@ pub struct QueueView {
     pub runs: usize,
     /// The tasks of it that nodes hold.
     pub tasks_running: u32,
+    /// The tasks of it that could be handed out, of its first ten thousand stages.
+    pub tasks_waiting: u64,
     /// Why it hands out nothing.
     pub stop: Option<QueueStop>,
     /// The first runs that have a task to hand out, first come first.
@@ -31,6 +34,7 @@ impl Market {
         Some(QueueView {
             runs: live.runs,
             tasks_running: live.leased,
+            tasks_waiting: self.tasks_waiting_in(id),
             stop: self.queues.stop(id),
             first: self.waiting_in(id, FIRST_MAX),
         })
@@ -39,8 +43,16 @@ impl Market {
     /// How many runs of its queue are served before this one, where it waits among the first ten
     /// thousand.
     pub fn position(&self, run: RunId) -> Option<usize> {
-        let queue = self.runs.get(&run)?.spec.terms.queue_id()?;
+        let stages = self.runs.get(&run)?.task_stages();
+        let mut queues = stages.filter(|stage| stage.tasks.has_waiting()).map(TaskStage::queue);
+        let queue = queues.find_map(|queue| queue)?;
         self.waiting_in(queue, SEARCH_MAX).into_iter().position(|waiting| waiting == run)
+    }
+
+    fn tasks_waiting_in(&self, queue: QueueId) -> u64 {
+        let places = self.queue.places_of(queue, SEARCH_MAX).into_iter();
+        let stages = places.filter_map(|place| self.runs.get(&place.run)?.tasks(place.stage));
+        stages.map(|stage| stage.tasks.waiting_count()).sum()
     }
 
     fn waiting_in(&self, queue: QueueId, limit: usize) -> Vec<RunId> {

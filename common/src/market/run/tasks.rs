@@ -160,6 +160,7 @@ impl Run {
             lease: stage.lease(*index, active.tries.attempt),
             received_at: active.received_at,
             running_at: active.running_since,
+            progress: active.progress,
         })
         .collect()
     }

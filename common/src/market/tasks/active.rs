@@ -13,6 +13,8 @@ pub struct UnderLease {
     pub lease: Lease,
     pub received_at: Option<DateTime<Utc>>,
     pub running_at: Option<DateTime<Utc>>,
+    /// How far its containers say that they are, in hundredths.
+    pub progress: Option<u8>,
 }
 
 /// A task under lease.
@@ -27,6 +29,8 @@ pub(in crate::market) struct Active {
     pub running_since: Option<DateTime<Utc>>,
     /// As its node says: it neither gets its data nor stores its results.
     pub waits_for_bucket: bool,
+    /// How far its containers say that they are, in hundredths.
+    pub progress: Option<u8>,
     /// The most it can cost by now and a little later.
     pub bound: Credits,
     /// The name of the GPU that it has.
@@ -71,6 +75,7 @@ impl Active {
             received_at: None,
             running_since: None,
             waits_for_bucket: false,
+            progress: None,
             bound,
             gpu: None,
             sampled_at: None,

@@ -43,7 +43,11 @@ impl Market {
         self.outbox.changes.receipts.count(&outcome, is_check, must_give);
         // A task that was over before its node could say that it has begun.
         let ran = Some(usage.wall_ms).filter(|ms| *ms > 0);
-        self.note_held(id, Held { lease, running_ms: ran, waits_for_bucket: false }, now);
+        self.note_held(
+            id,
+            Held { lease, running_ms: ran, waits_for_bucket: false, progress: None },
+            now,
+        );
         match outcome {
             outcome if is_check => {
                 if matches!(outcome, Outcome::NodeFault { .. }) {

@@ -6,7 +6,7 @@ use super::active::{Active, Tries};
 use super::{Choice, Tasks};
 use crate::compute::container::Grants;
 use crate::compute::resources::{Resources, Usage};
-use crate::ids::{NodeId, WorkspaceId};
+use crate::ids::{NodeId, QueueId, WorkspaceId};
 use crate::market::Policy;
 use crate::market::money::bill::Bill;
 use crate::market::run::Run;
@@ -15,7 +15,7 @@ use crate::market::trust::checks::Check;
 use crate::money::credits::Credits;
 use crate::money::price::price;
 use crate::plan::{BlockId, Body, ContainerTask};
-use crate::run::queue::Pool;
+use crate::run::queue::{InQueue, Pool};
 use crate::run::scheduling::Regions;
 use crate::run::task::{Lease, StageNo, TaskRef};
 
@@ -57,8 +57,17 @@ impl<'a> TaskStage<'a> {
             regions: &self.run.spec.terms.regions,
             asks: self.work.container.asks(),
             own_nodes: self.work.container.own_nodes,
-            pools: self.run.spec.terms.pools(),
+            pools: self.in_queue().map_or(&[], |queue| &queue.pools),
         }
+    }
+
+    fn in_queue(self) -> Option<&'a InQueue> {
+        self.run.spec.queue_of(self.work)
+    }
+
+    /// The named queue that its tasks stand in.
+    pub fn queue(self) -> Option<QueueId> {
+        self.in_queue().map(|queue| queue.id)
     }
 
     pub fn lease(self, index: u32, attempt: u32) -> Lease {

@@ -75,6 +75,7 @@ fn holds(held: &[(Lease, u64)]) -> CheckedSync {
             lease: *lease,
             running_ms: Some(secs * 1000),
             waits_for_bucket: false,
+            progress: None,
         })
         .collect();
     CheckedSync { sync: Sync { holding, ..testing::sync() }, receipts: Vec::new() }

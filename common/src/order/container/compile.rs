@@ -6,9 +6,10 @@ use super::{ContainerWork, InvalidOrder, OrderedProgram};
 use crate::compute::container::{ContainerSpec, Content, Parts, Program, Side};
 use crate::compute::environment::Environment;
 use crate::data::location::Destination;
+use crate::expression::Template;
 use crate::plan::{
-    Block, BlockId, Body, Code, Container, ContainerTask, DataTask, Group, Image, ImageCode, Phase,
-    Plan, Reads,
+    Block, BlockId, Body, Code, Container, ContainerTask, DataTask, Group, Image, ImageCode,
+    LateText, Phase, Plan, Reads, TextPlace,
 };
 
 /// The name of the variable that holds the path of the folder for results.
@@ -58,12 +59,13 @@ impl ContainerWork {
         ContainerTask {
             container: Container {
                 own_nodes: self.own_nodes || images.iter().any(is_local),
-                code: Code::Images(ImageCode { images, spec, late: Vec::new() }),
+                code: Code::Images(ImageCode { images, spec, late: self.late_texts() }),
                 secrets: self.secrets.iter().map(|id| id.as_str().to_owned()).collect(),
                 needs: self.beside.iter().fold(self.needs, |sum, side| sum.plus(side.needs)),
                 gpus: self.gpus.clone(),
             },
             reads: Reads::Nothing,
+            queue: None,
             timeout_secs: self.timeout_secs.unwrap_or(timeout_secs),
             retries: self.retries,
             waits: None,
@@ -71,6 +73,16 @@ impl ContainerWork {
             deterministic: false,
             is_reserved: false,
         }
+    }
+
+    fn late_texts(&self) -> Vec<LateText> {
+        let main = u8::try_from(self.before.len()).unwrap_or(u8::MAX);
+        let place = |name: &String| TextPlace::Variable { program: Some(main), name: name.clone() };
+        let each = |(name, text): (&String, &Template)| LateText {
+            place: place(name),
+            text: text.clone(),
+        };
+        self.late.iter().map(each).collect()
     }
 
     /// What nodes run.
@@ -96,7 +108,14 @@ impl ContainerWork {
         let is_alone = self.programs().count() == 1;
         let main = if is_alone { String::new() } else { MAIN.to_owned() };
         let mut steps = numbered(&self.before, "before")?;
-        steps.push(program(&self.main, main)?);
+        let mut worker = program(&self.main, main)?;
+        if !self.late.is_empty() {
+            let known =
+                worker.environment.pairs().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            let late = self.late.keys().map(|name| (name.clone(), String::new()));
+            worker.environment = known.chain(late).collect::<BTreeMap<_, _>>().try_into()?;
+        }
+        steps.push(worker);
         steps.extend(numbered(&self.after, "after")?);
         let sides = (1..).zip(&self.beside).map(|(n, side): (u32, _)| {
             let program = program(&side.program, format!("beside-{n}"))?;

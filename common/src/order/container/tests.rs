@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::compile::{RESULTS, RESULTS_VARIABLE};
 use super::*;
 use crate::compute::container::Program;
-use crate::plan::{BlockId, ContainerTask, Image, Plan};
+use crate::plan::{BlockId, Code, ContainerTask, Image, LateText, Plan, TextPlace};
 
 fn program(image: &str) -> OrderedProgram {
     OrderedProgram {
@@ -108,4 +108,23 @@ fn order_is_read_back_from_its_text() {
     let text = serde_json::to_string(&work).unwrap();
 
     assert_eq!(serde_json::from_str::<ContainerWork>(&text).unwrap(), work);
+}
+
+#[test]
+fn order_with_variables_of_its_run_has_them_in_its_main_program() {
+    let late: BTreeMap<_, _> =
+        [("RUN".to_owned(), "{{ run.id }}".parse::<Template>().unwrap())].into();
+    let order = ContainerOrder { before: vec![program("c")], late: late.clone(), ..order() };
+    let work = ContainerWork::new(order.clone()).unwrap();
+
+    let plan = work.plan(vec![local("b"), local("c")], 60);
+
+    let Code::Images(code) = &task(&plan).container.code else { panic!() };
+    let place = TextPlace::Variable { program: Some(1), name: "RUN".to_owned() };
+    assert_eq!(code.late, [LateText { place, text: late["RUN"].clone() }]);
+    let text = serde_json::to_string(&work).unwrap();
+    assert_eq!(serde_json::from_str::<ContainerWork>(&text).unwrap(), work);
+    let late = [("RUN".to_owned(), "{{ secrets.a }}".parse::<Template>().unwrap())].into();
+    let refused = ContainerWork::new(ContainerOrder { late, ..order });
+    assert_eq!(refused, Err(InvalidOrder::Late("RUN".to_owned())));
 }

@@ -33,8 +33,6 @@ mod document;
 mod read;
 mod step;
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use amount::{Cpu, Mebibytes, Seconds};
@@ -89,7 +87,7 @@ impl WorkflowWork {
         let compiled = compile::plan(&self.0);
         let (plan, images) = compiled.expect("it was checked when it was made");
         let (inputs, secrets) = (self.0.inputs.clone(), self.0.secrets.clone());
-        let scope = RunScope { inputs, secrets, values: BTreeMap::new() };
+        let scope = RunScope { inputs, secrets, ..RunScope::default() };
         let document = serde_json::to_value(&self.0).expect("a job file is JSON");
         OrderedPlan { plan, images, scope, document }
     }

@@ -5,6 +5,7 @@ use crate::call::Waits;
 use crate::expression::Template;
 use crate::money::credits::Credits;
 use crate::order::container::ImageName;
+use crate::order::ordered_plan::Pins;
 use crate::plan::{Body, Image, List, Plan};
 
 mod refusals;
@@ -17,7 +18,9 @@ fn plan(text: &str) -> Plan {
     let ordered = read(text).ordered();
     let local = |name: &ImageName| Image::Local { name: name.name.clone() };
     let images: Vec<Image> = ordered.images.iter().map(local).collect();
-    ordered.pinned(&images, 60, Credits::ZERO).unwrap()
+    ordered
+        .pinned(&Pins { images: &images, queues: &[], timeout_secs: 60, call_price: Credits::ZERO })
+        .unwrap()
 }
 
 fn names(plan: &Plan) -> Vec<&str> {

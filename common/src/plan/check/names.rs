@@ -10,7 +10,7 @@ use crate::plan::{Block, BlockId, Body, Child, Each, Group, Name};
 /// What every template may name.
 const ALWAYS: [&str; 3] = ["inputs", "job", "run"];
 /// What no element of a list can be called.
-const TAKEN: [&str; 5] = ["inputs", "job", "run", "secrets", "tasks"];
+const TAKEN: [&str; 6] = ["event", "inputs", "job", "run", "secrets", "tasks"];
 
 pub(super) struct Names<'a> {
     tree: &'a Tree<'a>,
@@ -93,6 +93,7 @@ impl<'a> Names<'a> {
             let is_known = match root {
                 "tasks" => true,
                 "secrets" => used.may_be_secret,
+                "event" => self.is_one_call(),
                 root => ALWAYS.contains(&root) || is_item(root),
             };
             if !is_known {
@@ -100,6 +101,11 @@ impl<'a> Names<'a> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the plan is a call alone, which may tell what has become of another run.
+    fn is_one_call(&self) -> bool {
+        matches!(self.tree.blocks, [Block { body: Body::Call(_), .. }])
     }
 
     /// The names of values that are there whenever the block begins, where theirs were not

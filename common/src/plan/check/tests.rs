@@ -11,6 +11,7 @@ pub fn work(reads: Reads) -> Block {
     block(Body::Container(Box::new(ContainerTask {
         container: container(),
         reads,
+        queue: None,
         timeout_secs: 60,
         retries: 0,
         waits: None,

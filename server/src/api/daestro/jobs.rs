@@ -1,8 +1,10 @@
 //! Jobs: submitted, read, cancelled, submitted again, and their runs.
 
+use common::expression::Template;
 use common::ids::JobId;
 use warp::http::{Method, StatusCode};
 
+use super::API;
 use super::envelope::{self, Envelope, Id, JSON, Page};
 use super::job_out::{JobOut, RunOut};
 use super::names::{self, PAGE};
@@ -22,6 +24,8 @@ use crate::jobs::{cancel, runs};
 use crate::people::caller::Caller;
 
 const PATH: &str = "/v1/client/job";
+/// What a container is told of its run.
+const RUN_ID: &str = "{{ run.id }}";
 
 pub fn routes() -> Vec<Route> {
     let job = format!("{PATH}/{{job}}");
@@ -67,12 +71,17 @@ async fn submit_job(mut call: Call) -> Result<Answer> {
     let given = submit_in::read(call.object(&bytes)?)?;
     let app = call.app();
     let submission = submission(app, &caller, given).await?;
-    let tell = |job: JobId| vec![("DAESTRO_JOB_ID".to_owned(), job.to_string())];
     let made = submit::submit(app, &caller, key.as_ref(), submission, tell).await?;
     envelope::answer(StatusCode::ACCEPTED, Id { id: made.job.id.to_string() })
 }
 
-async fn submission(app: &App, caller: &Caller, given: SubmitIn) -> Result<Submission> {
+/// What a container is told of its job.
+pub fn tell(job: JobId) -> Vec<(String, String)> {
+    vec![("DAESTRO_JOB_ID".to_owned(), job.to_string())]
+}
+
+/// What is made of a submission.
+pub async fn submission(app: &App, caller: &Caller, given: SubmitIn) -> Result<Submission> {
     let found = submit::find_definition(app, caller, &given.definition).await;
     let definition = found.map_err(|refused| refused.about("job_definition"))?;
     let (project, name) = &given.queue;
@@ -82,6 +91,7 @@ async fn submission(app: &App, caller: &Caller, given: SubmitIn) -> Result<Submi
         return Err(Error::field("job_queue", "this queue is disabled: enable it"));
     }
     let told = told(app, caller, &queue).await?;
+    let run_id = Template::new(RUN_ID).expect("it is an expression");
     Ok(Submission {
         definition,
         queue,
@@ -90,7 +100,10 @@ async fn submission(app: &App, caller: &Caller, given: SubmitIn) -> Result<Submi
         parameters: given.parameters,
         variables: given.variables,
         start_at: given.start_at,
+        rules: None,
+        api: Some(API),
         told,
+        told_late: vec![("DAESTRO_JOB_RUN_ID".to_owned(), run_id)],
     })
 }
 
@@ -111,9 +124,9 @@ async fn told(app: &App, caller: &Caller, queue: &Queue) -> Result<Vec<(String, 
 /// The caller's job of this id, where it was submitted here.
 pub async fn find(app: &App, caller: &Caller, segment: &Segment) -> Result<JobStatus> {
     let status = status::read(app, caller, segment.id::<JobId>("job")?).await?;
-    match status.job.queue {
-        Some(_) => Ok(status),
-        None => Err(Error::not_found("job", segment.as_str())),
+    match &status.job.api {
+        Some(api) if *api == API => Ok(status),
+        Some(_) | None => Err(Error::not_found("job", segment.as_str())),
     }
 }
 

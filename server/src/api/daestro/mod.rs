@@ -4,6 +4,7 @@
 //! routes of jobs are published; those of what jobs are made of are this server's, in the same
 //! words.
 
+mod cron_jobs;
 mod definition_in;
 mod definitions;
 mod envelope;
@@ -21,10 +22,16 @@ mod words;
 use common::access::Scope;
 
 use super::http::router::Api;
+use crate::jobs::ApiName;
+
+const NAME: &str = "daestro";
+/// Whose jobs it shows.
+const API: ApiName = ApiName::new(NAME);
 
 pub fn api() -> Api {
     let routes = [
         jobs::routes(),
+        cron_jobs::routes(),
         history::routes(),
         definitions::routes(),
         queues::routes(),
@@ -33,7 +40,7 @@ pub fn api() -> Api {
         keys::routes(),
     ];
     Api {
-        name: "daestro",
+        name: NAME,
         title: "Daestro's API",
         prefixes: &["/compat/daestro"],
         errors: &envelope::ERRORS,

@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::{Method, StatusCode};
 
+use super::API;
 use super::envelope::{self, Envelope};
 use super::job_in::{JobIn, change_fields, new_fields, read};
 use super::job_out::JobOut;
@@ -84,7 +85,7 @@ async fn list_jobs(mut call: Call) -> Result<Answer> {
         limit: limit.into(),
     };
     let (app, _permit) = (call.app(), call.answer_permit(&scope.caller).await);
-    let found = list::list_of_project(app, &scope.caller, &scope.project, &selection).await?;
+    let found = list::list_of_project(app, &scope.caller, &API, &scope.project, &selection).await?;
     let next_cursor = write_cursor(&found);
     let mut jobs = Vec::with_capacity(found.rows.len());
     for status in &found.rows {
@@ -108,7 +109,8 @@ async fn create(mut call: Call) -> Result<Answer> {
     };
     let JobIn { terms, .. } = job;
     let app = call.app();
-    let new = NewContainers { work, terms, project: Some(scope.project.clone()) };
+    let (project, api) = (Some(scope.project.clone()), Some(API));
+    let new = NewContainers { work, terms, project, api };
     let made = containers::create(app, &scope.caller, key.as_ref(), new).await?;
     if let Err(refused) = apply(app, &scope, &made, decided).await {
         // A job without its schedule is not what was asked for.

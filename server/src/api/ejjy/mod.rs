@@ -20,12 +20,17 @@ mod words;
 use common::access::Scope;
 
 use super::http::router::Api;
+use crate::jobs::ApiName;
+
+const NAME: &str = "ejjy";
+/// Whose jobs it shows.
+const API: ApiName = ApiName::new(NAME);
 
 pub fn api() -> Api {
     let routes =
         [jobs::routes(), runs::routes(), status::routes(), logs::routes(), metrics::routes()];
     Api {
-        name: "ejjy",
+        name: NAME,
         title: "ejjy's API",
         prefixes: &["/compat/ejjy"],
         errors: &envelope::ERRORS,

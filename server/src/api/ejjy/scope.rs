@@ -2,6 +2,7 @@
 
 use common::ids::{JobId, RunId, WorkspaceId};
 
+use super::API;
 use crate::api::http::call::Call;
 use crate::app::App;
 use crate::error::{Error, Result};
@@ -73,6 +74,6 @@ impl Scope {
     }
 
     fn has(&self, job: &Job) -> bool {
-        containers::is_of_project(job, &self.project)
+        containers::is_of_project(job, &API, &self.project)
     }
 }

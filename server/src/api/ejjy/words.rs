@@ -63,7 +63,7 @@ impl From<Origin> for Trigger {
     fn from(origin: Origin) -> Self {
         match origin {
             Origin::Schedule(_) => Self::Schedule,
-            Origin::Manual | Origin::Part(_) | Origin::Callback(_) | Origin::Detached => {
+            Origin::Manual | Origin::Part(_) | Origin::Callback(_) | Origin::Detached(_) => {
                 Self::Manual
             }
         }

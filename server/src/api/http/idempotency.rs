@@ -67,6 +67,7 @@ mod tests {
         engine["type"] = json!("partitioner");
         let secret = json!({"secretType": "aws", "accessKey": "AK"});
         let creates = [
+            ("/compat/daestro/v1/client/cron-job", json!({})),
             ("/compat/daestro/v1/client/job", json!({})),
             (EJJY_JOBS, json!({"name": "n", "image": "a"})),
             (EJJY_RUNS, json!({})),

@@ -137,7 +137,7 @@ impl From<Origin> for OriginOut {
             Origin::Schedule(_) => Self::Schedule,
             Origin::Part(_) => Self::Part,
             Origin::Callback(_) => Self::Callback,
-            Origin::Detached => Self::Detached,
+            Origin::Detached(_) => Self::Detached,
         }
     }
 }

@@ -7,21 +7,23 @@ use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
 use warp::http::{Method, StatusCode};
 
-use super::PROJECT;
+use super::API;
 use super::answers::{self, Done, JSON, PAGE, Page, WORDS, missing, not_now};
-use super::compile::{self, Compiled};
+use super::compile::{self, Compiled, Queues};
 use super::document::{Job, list as items, text};
-use super::job_out::{Full, Summary};
 use super::read::{self, Kind};
-use super::redact::Redactor;
 use super::search::Search;
-use super::task_out::{TaskOut, TasksOf};
-use super::words::JobState;
-use super::{blocks, figures, ids, validate};
+use super::shown::blocks;
+use super::shown::job_out::{Full, Summary};
+use super::shown::redact::Redactor;
+use super::shown::task_out::{TaskOut, TasksOf};
+use super::shown::words::JobState;
+use super::{figures, ids, validate};
 use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::reply;
 use crate::api::http::route::{Body, Route, get, put, raw};
+use crate::app::App;
 use crate::error::Result;
 use crate::jobs::containers::Terms;
 use crate::jobs::monitoring::status::JobState as State;
@@ -29,6 +31,7 @@ use crate::jobs::monitoring::wait;
 use crate::jobs::ordered::Start;
 use crate::jobs::plans::list::{self, Query};
 use crate::jobs::plans::{self, NewPlan, PlanRun, executions};
+use crate::jobs::queues;
 use crate::people::caller::Caller;
 
 /// The most bytes of a document.
@@ -69,24 +72,34 @@ pub async fn document(call: &mut Call, kind: Kind) -> Result<Job> {
     Ok(job)
 }
 
-/// What is made of a document.
-pub fn new_plan(job: &Job) -> Result<NewPlan> {
+/// What is made of a document. Queues that it names are made where they are not there.
+pub async fn new_plan(app: &App, caller: &Caller, job: &Job) -> Result<NewPlan> {
     let id = plans::new_id();
-    let Compiled { work, secrets } = compile::compile(id, job)?;
+    let mut queues = Queues::new();
+    let default = queues::read_named(app, caller, "", compile::QUEUE).await?;
+    queues.extend(default.map(|queue| (queue.name, queue.id)));
+    for name in compile::compile(id, job, &queues)?.unknown_queues {
+        let queue = queues::named_or_new(app, caller, name).await?;
+        queues.insert(queue.name, queue.id);
+    }
+    let Compiled { work, secrets, priority, callbacks, .. } = compile::compile(id, job, &queues)?;
     let terms = Terms {
+        priority: Some(priority),
+        callbacks: Some(callbacks),
         name: job.name.clone(),
         description: job.description.clone(),
         tags: Some(items(job.tags.as_ref()).to_vec()),
         ..Terms::default()
     };
-    Ok(NewPlan { id, project: PROJECT, work, secrets, terms })
+    Ok(NewPlan { id, api: API, work, secrets, terms })
 }
 
 async fn create(mut call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
     let job = document(&mut call, Kind::Job).await?;
-    let new = new_plan(&job)?;
-    let (id, app) = (new.id, call.app());
+    let app = call.app();
+    let new = new_plan(app, &caller, &job).await?;
+    let id = new.id;
     plans::order(app, &caller, new, Start::Now).await?;
     let Some(timeout) = &job.wait else {
         let made = find(&call, &caller, &ids::write(id.uuid())).await?;
@@ -117,7 +130,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
         search.matches(&[JobState::from(state).as_str(), name, description])
     };
     let query = Query {
-        project: PROJECT,
+        api: &API,
         tags: search.tags.clone(),
         matches: if search.has_words() { Some(&matches) } else { None },
         skipped: part.skipped(),
@@ -134,7 +147,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
 pub async fn find(call: &Call, caller: &Caller, id: &str) -> Result<PlanRun> {
     let missing = || missing("job");
     let id = ids::read(id).ok_or_else(missing)?;
-    plans::find(call.app(), caller, PROJECT, id).await?.ok_or_else(missing)
+    plans::find(call.app(), caller, &API, id).await?.ok_or_else(missing)
 }
 
 /// What hides the secrets of a job.
@@ -157,7 +170,7 @@ async fn read_job(job: Segment, call: Call) -> Result<Full> {
 async fn cancel(job: Segment, call: Call) -> Result<Done> {
     let caller = call.caller().await?;
     let found = find(&call, &caller, job.as_str()).await?;
-    if plans::cancel(call.app(), &found.run).await? {
+    if plans::cancel(call.app(), &found).await? {
         Ok(Done::OK)
     } else {
         Err(not_now("job in not running"))
@@ -171,6 +184,9 @@ async fn restart(job: Segment, call: Call) -> Result<Done> {
     if !matches!(state, JobState::Failed | JobState::Cancelled) {
         return Err(not_now(format!("job is {} and can not be restarted", state.as_str())));
     }
+    if found.part.is_some() {
+        return Err(not_now("sub-job can not be restarted: restart the job that it is a part of"));
+    }
     if found.schedule.is_some() {
         return Err(not_now("job of a schedule can not be restarted"));
     }
@@ -182,9 +198,9 @@ async fn read_task(task: Segment, call: Call) -> Result<TaskOut> {
     let caller = call.caller().await?;
     let missing = || missing("task");
     let id = ids::read(task.as_str()).ok_or_else(missing)?;
-    let run = plans::find_by_task(call.app(), &caller, PROJECT, id).await?.ok_or_else(missing)?;
+    let run = plans::find_by_task(call.app(), &caller, &API, id).await?.ok_or_else(missing)?;
     let executions = executions::read(call.app(), &run.run).await?;
-    let (document, redactor) = (&run.work().document, redactor(&call, &run).await?);
+    let (document, redactor) = (blocks::document(&run), redactor(&call, &run).await?);
     let tasks = blocks::tasks(document);
     let shown = TasksOf { run: &run, executions: &executions, tasks: &tasks, redactor: &redactor };
     let found = executions.items.iter().find(|execution| execution.id == id);

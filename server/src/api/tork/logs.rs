@@ -5,12 +5,12 @@ use common::digest::Digest;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::PROJECT;
+use super::API;
 use super::answers::{self, PAGE, Page, WORDS, missing};
 use super::ids;
 use super::jobs::{find, redactor};
-use super::redact::Redactor;
 use super::search::Search;
+use super::shown::redact::Redactor;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
@@ -76,7 +76,7 @@ async fn of_task(task: Segment, call: Call) -> Result<Page<PartOut>> {
     let caller = call.caller().await?;
     let missing = || missing("task");
     let id = ids::read(task.as_str()).ok_or_else(missing)?;
-    let found = plans::find_by_task(call.app(), &caller, PROJECT, id).await?.ok_or_else(missing)?;
+    let found = plans::find_by_task(call.app(), &caller, &API, id).await?.ok_or_else(missing)?;
     let lease = attempt_of(id, found.run.id).ok_or_else(missing)?;
     let _permit = call.answer_permit(&caller).await;
     let parts = log::read(call.app(), &found.run, Some(lease)).await?;

@@ -3,41 +3,44 @@
 //! It translates requests into use cases and what they give into answers, and decides nothing.
 
 mod answers;
-mod blocks;
 mod compile;
 mod document;
 mod figures;
 mod ids;
-mod job_out;
 mod jobs;
 mod logs;
 mod operations;
+mod queues;
 mod read;
-mod redact;
 mod scheduled;
 mod search;
-mod task_out;
+mod shown;
 mod validate;
-mod words;
 
 use common::access::Scope;
 
 use super::http::router::Api;
+use crate::jobs::ApiName;
 
-/// The project of the jobs that this API makes and shows.
-const PROJECT: &str = "tork";
+const NAME: &str = "tork";
+/// Whose jobs it shows.
+const API: ApiName = ApiName::new(NAME);
 
 pub fn api() -> Api {
+    let routes = [
+        jobs::routes(),
+        scheduled::routes(),
+        logs::routes(),
+        queues::routes(),
+        operations::routes(),
+    ];
     Api {
-        name: "tork",
+        name: NAME,
         title: "Tork-compatible API",
         prefixes: &["/compat/tork"],
         errors: &answers::ERRORS,
         reads: Scope::JobsRead,
         writes: Scope::JobsWrite,
-        routes: [jobs::routes(), scheduled::routes(), logs::routes(), operations::routes()]
-            .into_iter()
-            .flatten()
-            .collect(),
+        routes: routes.into_iter().flatten().collect(),
     }
 }

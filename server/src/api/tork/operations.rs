@@ -1,22 +1,21 @@
-//! Health, queues, nodes and figures.
+//! Health, nodes and figures.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use utoipa::ToSchema;
 use warp::http::{Method, StatusCode};
 
-use super::PROJECT;
-use super::answers::{self, JSON, missing};
+use super::API;
+use super::answers::{self, JSON};
 use super::ids;
 use crate::api::Answer;
-use crate::api::http::call::{Call, Segment};
+use crate::api::http::call::Call;
 use crate::api::http::route::{Route, get, raw};
 use crate::error::Result;
 use crate::jobs::plans;
 use crate::nodes::{self, Node};
 use crate::people::caller::Caller;
 
-const QUEUE: &str = "default";
 /// A node that was not heard for longer is not listed.
 const LISTED: TimeDelta = TimeDelta::minutes(5);
 
@@ -27,9 +26,6 @@ pub fn routes() -> Vec<Route> {
             .summary("Answers 200 while the database and the bucket answer, and 503 otherwise")
             .open()
             .fails(&[(503, "A part of the server does not answer")]),
-        get("Tork_ListQueues", "/queues", list_queues)
-            .summary("Lists queues with what waits there"),
-        get("Tork_GetQueue", "/queues/{queue}", read_queue).summary("Gets a queue"),
         get("Tork_ListNodes", "/nodes", list_nodes)
             .summary("Lists the workspace's own nodes that were heard in the last five minutes"),
         get("Tork_GetMetrics", "/metrics", metrics).summary("Counts what runs"),
@@ -65,41 +61,6 @@ async fn health(call: Call) -> Result<Answer> {
             answers::with_status(StatusCode::SERVICE_UNAVAILABLE, &down)
         }
     }
-}
-
-/// A queue.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = TorkQueue)]
-struct QueueOut {
-    name: &'static str,
-    /// Tasks that wait.
-    size: u64,
-    /// Nodes of the workspace's own that are heard.
-    subscribers: u64,
-    /// Tasks that are under way.
-    unacked: u64,
-}
-
-async fn default_queue(call: &Call, caller: &Caller) -> Result<QueueOut> {
-    let load = plans::load(call.app(), caller, PROJECT).await?;
-    let nodes = nodes::list(call.app(), caller).await?;
-    let subscribers = nodes.iter().filter(|node| node.live.is_some()).count() as u64;
-    let (size, unacked) = (load.tasks_waiting, load.tasks_running);
-    Ok(QueueOut { name: QUEUE, size, subscribers, unacked })
-}
-
-async fn list_queues(call: Call) -> Result<Vec<QueueOut>> {
-    let caller = call.caller().await?;
-    Ok(vec![default_queue(&call, &caller).await?])
-}
-
-async fn read_queue(queue: Segment, call: Call) -> Result<QueueOut> {
-    let caller = call.caller().await?;
-    if queue.as_str() != QUEUE {
-        let shown: String = queue.as_str().chars().take(200).collect();
-        return Err(missing(&format!("queue {shown}")));
-    }
-    default_queue(&call, &caller).await
 }
 
 /// A node.
@@ -198,7 +159,7 @@ struct Online {
 
 async fn metrics(call: Call) -> Result<Metrics> {
     let caller = call.caller().await?;
-    let load = plans::load(call.app(), &caller, PROJECT).await?;
+    let load = plans::load(call.app(), &caller, &API).await?;
     let mut nodes = own_nodes(&call, &caller).await?;
     nodes.retain(|node| node.live.is_some());
     let sum: u32 = nodes.iter().map(cpu_percent).sum();

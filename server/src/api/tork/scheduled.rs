@@ -9,13 +9,14 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::PROJECT;
+use super::API;
 use super::answers::{self, Done, JSON, PAGE, Page, missing, not_now};
 use super::document::text;
-use super::job_out::{cron, inputs};
 use super::jobs::{document, new_plan};
 use super::read::Kind;
-use super::{blocks, ids, validate};
+use super::shown::blocks;
+use super::shown::job_out::{cron, inputs};
+use super::{ids, validate};
 use crate::api::Answer;
 use crate::api::http::call::{Call, Segment};
 use crate::api::http::reply;
@@ -124,7 +125,7 @@ async fn create(mut call: Call) -> Result<Answer> {
         missed: Missed::Skip,
         ..Rules::new(When::Cron(Box::new(pattern)))
     };
-    let new = new_plan(&job)?;
+    let new = new_plan(call.app(), &caller, &job).await?;
     let id = new.id;
     plans::order(call.app(), &caller, new, Start::Schedule(rules)).await?;
     let (job, schedule) = find(&call, &caller, &ids::write(id.uuid())).await?;
@@ -137,8 +138,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
     let _permit = call.answer_permit(&caller).await;
     let cut = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
     let found =
-        list::scheduled(call.app(), &caller, PROJECT, (cut(part.skipped()), cut(part.size)))
-            .await?;
+        list::scheduled(call.app(), &caller, &API, (cut(part.skipped()), cut(part.size))).await?;
     let items = found.items.iter().map(|(job, schedule)| Summary::of(job, schedule)).collect();
     Ok(part.page(items, found.total))
 }
@@ -146,7 +146,7 @@ async fn list_jobs(call: Call) -> Result<Page<Summary>> {
 async fn find(call: &Call, caller: &Caller, id: &str) -> Result<(Job, Schedule)> {
     let missing = || missing("scheduled job");
     let id = ids::read(id).ok_or_else(missing)?;
-    plans::find_scheduled(call.app(), caller, PROJECT, id).await?.ok_or_else(missing)
+    plans::find_scheduled(call.app(), caller, &API, id).await?.ok_or_else(missing)
 }
 
 async fn read_job(job: Segment, call: Call) -> Result<Full> {

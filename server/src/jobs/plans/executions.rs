@@ -1,6 +1,6 @@
 //! What became of a run's plan: its stages, and each attempt of their tasks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use common::ids::{RunId, TaskId};
 use common::market::{RUN_ENDED, StageOutcome, StageRecord, TaskState};
@@ -46,6 +46,8 @@ pub struct Execution {
     pub attempt: Option<Attempt>,
     /// The text that it gave.
     pub value: Option<String>,
+    /// How far it says that it is, in hundredths, while it runs.
+    pub progress: Option<u8>,
 }
 
 /// How far it is.
@@ -86,7 +88,8 @@ pub fn id_of(lease: Lease) -> Uuid {
     attempt_id(lease.task, lease.attempt)
 }
 
-fn stage_id(run: RunId, stage: StageNo) -> Uuid {
+/// The name of a stage that has no task of its own.
+pub(super) fn stage_id(run: RunId, stage: StageNo) -> Uuid {
     TaskRef { run, stage, index: OF_STAGE }.id().uuid()
 }
 
@@ -116,11 +119,11 @@ pub async fn read(app: &App, run: &RunView) -> Result<Executions> {
             of_stage.push((last, value));
         }
     }
-    add_live(app, run, &stages_at_work, &mut tasks).await?;
+    let progress = add_live(app, run, &stages_at_work, &mut tasks).await?;
     let is_top = |stage: &&StageRecord| stage.parent == Some(BlockId::ROOT.stage());
     let has_ended = |stage: &&StageRecord| stage.ended.is_some_and(|end| !end.is_cut_off());
     let ended = opened.iter().filter(is_top).filter(has_ended).count() as u64;
-    let mut all = All { run, plan: &plan, items: Vec::new() };
+    let mut all = All { run, plan: &plan, progress, items: Vec::new() };
     for stage in opened.iter().filter(|stage| stage.block != BlockId::ROOT) {
         let mut of_stage = tasks.remove(&stage.no).unwrap_or_default();
         of_stage.sort_by_key(|(attempt, _)| (attempt.lease.task.index, attempt.lease.attempt));
@@ -129,13 +132,15 @@ pub async fn read(app: &App, run: &RunView) -> Result<Executions> {
     Ok(Executions { items: all.items, values, ended })
 }
 
-/// Adds since when attempts run that have not ended, which only the coordinator knows.
+/// Adds since when attempts run that have not ended, which only the coordinator knows. Gives how far
+/// they say that they are.
 async fn add_live(
     app: &App,
     run: &RunView,
     at_work: &[TaskRef],
     tasks: &mut BTreeMap<StageNo, Vec<(Attempt, Option<String>)>>,
-) -> Result<()> {
+) -> Result<HashMap<Lease, u8>> {
+    let mut progress = HashMap::new();
     let mut stages: BTreeMap<StageNo, (u32, u32)> = BTreeMap::new();
     for task in at_work {
         let (from, to) = stages.entry(task.stage).or_insert((task.index, task.index));
@@ -144,18 +149,20 @@ async fn add_live(
     for (stage, (from, to)) in stages {
         let asked = Tasks { run: run.id, stage, indexes: from..=to };
         let held = app.coordinator.under_lease(asked).await?;
+        progress.extend(held.iter().filter_map(|held| Some((held.lease, held.progress?))));
         for (attempt, _) in tasks.get_mut(&stage).into_iter().flatten() {
             if let Some(held) = held.iter().find(|held| held.lease == attempt.lease) {
                 attempt.running_at = held.running_at;
             }
         }
     }
-    Ok(())
+    Ok(progress)
 }
 
 struct All<'a> {
     run: &'a RunView,
     plan: &'a Plan,
+    progress: HashMap<Lease, u8>,
     items: Vec<Execution>,
 }
 
@@ -216,8 +223,9 @@ impl All<'_> {
             }
             None => (stage_id(run, stage.no), self.state_of_stage(stage, State::Running)),
         };
-        let stage = stage.clone();
-        self.items.push(Execution { id, parent, block, state, stage, attempt, value });
+        let progress = attempt.as_ref().and_then(|attempt| self.progress.get(&attempt.lease));
+        let (stage, progress) = (stage.clone(), progress.copied());
+        self.items.push(Execution { id, parent, block, state, stage, attempt, value, progress });
     }
 
     fn state_of_attempt(&self, attempt: &Attempt) -> State {

@@ -4,6 +4,7 @@
 pub mod executions;
 pub mod list;
 pub mod log;
+mod parts;
 mod restart;
 
 use common::ids::{JobId, RunId};
@@ -11,6 +12,7 @@ use common::order::ordered_plan::OrderedPlan;
 use common::package::config::JobConfig;
 use common::run::RunState;
 use common::run::cause::{Cause, CauseKind};
+use common::run::spec::Origin;
 use common::schedule::{Schedule, ScheduleState};
 use common::secret::SecretId;
 use uuid::Uuid;
@@ -18,21 +20,22 @@ use uuid::Uuid;
 use super::containers::{self, Terms};
 use super::monitoring::status::{self, find_job};
 use super::ordered::Start;
-use super::{Job, JobKind, RunView, resolve, schedules, start};
+use super::{ApiName, Job, JobKind, RunView, resolve, schedules, start};
 use crate::app::App;
 use crate::coordinator;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::jobs::{self, JobWork, StartAs};
-use crate::store::market::{plan_runs, runs};
+use crate::store::market::plan_runs;
 pub use crate::store::secrets::Secret;
+pub use parts::PartOf;
 pub use restart::restart;
 
 /// What is said of a new job.
 pub struct NewPlan {
     pub id: JobId,
     /// Whose jobs it is found among.
-    pub project: &'static str,
+    pub api: ApiName,
     pub work: OrderedPlan,
     /// What came with it and is kept sealed: each with its value.
     pub secrets: Vec<(Secret, String)>,
@@ -46,6 +49,8 @@ pub struct PlanRun {
     pub run: RunView,
     /// The schedule that has made the run.
     pub schedule: Option<Schedule>,
+    /// Where it stands, where another run of the job has started it.
+    pub part: Option<PartOf>,
 }
 
 impl PlanRun {
@@ -57,9 +62,11 @@ impl PlanRun {
         self.job.work.plan().expect("only jobs of plans are taken")
     }
 
-    /// What names it: the job, which has one run at a time, or the run that a schedule has made.
+    /// What names it: the job, which has one run at a time, or the run that a schedule or another
+    /// run has made.
     pub fn id(&self) -> Uuid {
-        if self.schedule.is_some() { self.run.id.uuid() } else { self.job.id.uuid() }
+        let is_named = self.schedule.is_some() || self.part.is_some();
+        if is_named { self.run.id.uuid() } else { self.job.id.uuid() }
     }
 }
 
@@ -70,12 +77,12 @@ pub fn new_id() -> JobId {
 
 /// Makes a job and starts or schedules it; where that is refused, there is no job.
 pub async fn order(app: &App, caller: &Caller, new: NewPlan, when: Start) -> Result<()> {
-    let NewPlan { id, project, work, secrets, terms } = new;
+    let NewPlan { id, api, work, secrets, terms } = new;
     for (secret, value) in &secrets {
         app.secrets.keep(caller.workspace, secret, value).await?;
     }
     let mut job = Job::new(id, caller.workspace, JobWork::Plan(Box::new(work)));
-    job.project = Some(project.to_owned());
+    job.api = Some(api);
     terms.changes().into_iter().for_each(|change| job.change(change));
     let begun = match jobs::insert(&app.db, &job).await {
         Ok(_) => begin(app, caller, id, when).await,
@@ -113,69 +120,88 @@ async fn fail(app: &App, caller: &Caller, id: JobId, why: String) -> Result<()> 
     }
 }
 
-/// The run that this id names: the latest of a job without a schedule, or one of a job's with one.
-pub async fn find(app: &App, caller: &Caller, project: &str, id: Uuid) -> Result<Option<PlanRun>> {
+/// The run that this id names: the latest of a job without a schedule, one that a schedule has
+/// made, or one that another run has started.
+pub async fn find(app: &App, caller: &Caller, api: &ApiName, id: Uuid) -> Result<Option<PlanRun>> {
     let job = jobs::find(&app.db, caller.workspace, JobId::new(id)).await?;
     if let Some(job) = job {
         if schedules::of_job(app, job.id).await?.is_some() {
             return Ok(None);
         }
         let run = status::run_of(app, &job).await?;
-        return Ok(run.and_then(|run| plan_run(project, job, run, None)));
+        let of = |run| PlanRun { job, run, schedule: None, part: None };
+        return Ok(run.map(of).filter(|found| is_of(&found.job, api)));
     }
-    let Some(run) = runs::find(&app.db, caller.workspace, RunId::new(id)).await? else {
+    let Some(run) = plan_runs::find(&app.db, caller.workspace, RunId::new(id)).await? else {
         return Ok(None);
     };
-    find_run(app, caller, project, run).await
+    let found = find_run(app, caller, api, run).await?;
+    Ok(found.filter(|found| found.id() == id))
 }
 
+/// A run with its job; `None` where it is no work of a job of this API.
 async fn find_run(
     app: &App,
     caller: &Caller,
-    project: &str,
+    api: &ApiName,
     run: RunView,
 ) -> Result<Option<PlanRun>> {
-    let Some(job) = jobs::find(&app.db, caller.workspace, run.job).await? else { return Ok(None) };
+    let job = jobs::find(&app.db, caller.workspace, run.job).await?;
+    let Some(job) = job.filter(|job| is_of(job, api)) else { return Ok(None) };
     let schedule = match run.origin.nominal() {
         Some(_) => schedules::of_job(app, job.id).await?,
         None => None,
     };
-    Ok(plan_run(project, job, run, schedule))
+    with_place(app, job, run, schedule).await
 }
 
-fn plan_run(project: &str, job: Job, run: RunView, schedule: Option<Schedule>) -> Option<PlanRun> {
-    is_of(&job, project).then_some(PlanRun { job, run, schedule })
+/// A run with where it stands; `None` where that is not known any more, or it is no work of its
+/// job.
+async fn with_place(
+    app: &App,
+    job: Job,
+    run: RunView,
+    schedule: Option<Schedule>,
+) -> Result<Option<PlanRun>> {
+    let part = parts::find(app, &run).await?;
+    let is_placed = match run.origin {
+        Origin::Manual | Origin::Schedule(_) => true,
+        Origin::Part(_) | Origin::Detached(_) => part.is_some(),
+        Origin::Callback(_) => false,
+    };
+    Ok(is_placed.then_some(PlanRun { job, run, schedule, part }))
 }
 
-/// Whether it is a plan of this project.
-fn is_of(job: &Job, project: &str) -> bool {
-    job.work.kind() == JobKind::Plan && job.project.as_deref() == Some(project)
+/// Whether it is a plan that this API has made.
+fn is_of(job: &Job, api: &ApiName) -> bool {
+    job.work.kind() == JobKind::Plan && job.api.as_ref() == Some(api)
 }
 
 /// The run that has the task of this id.
 pub async fn find_by_task(
     app: &App,
     caller: &Caller,
-    project: &str,
+    api: &ApiName,
     id: Uuid,
 ) -> Result<Option<PlanRun>> {
     for run in plan_runs::near(&app.db, caller.workspace, id).await? {
         if executions::attempt_of(id, run).is_none() {
             continue;
         }
-        if let Some(run) = runs::find(&app.db, caller.workspace, run).await? {
-            return find_run(app, caller, project, run).await;
+        if let Some(run) = plan_runs::find(&app.db, caller.workspace, run).await? {
+            return find_run(app, caller, api, run).await;
         }
     }
     Ok(None)
 }
 
-/// Stops a run that goes on; false where it has ended.
-pub async fn cancel(app: &App, run: &RunView) -> Result<bool> {
-    if run.has_ended() {
+/// Stops a run that goes on, with those that wait for it; false where it has ended.
+pub async fn cancel(app: &App, of: &PlanRun) -> Result<bool> {
+    if of.run.has_ended() {
         return Ok(false);
     }
-    match app.coordinator.cancel_run(run.id, "cancelled by its customer".to_owned()).await {
+    let run = of.part.as_ref().map_or(of.run.id, |part| part.root);
+    match app.coordinator.cancel_run(run, "cancelled by its customer".to_owned()).await {
         Ok(()) => Ok(true),
         Err(coordinator::Error::NoRun) => Ok(false),
         Err(error) => Err(error.into()),
@@ -205,7 +231,7 @@ pub async fn hidden_values_of(
 pub async fn find_scheduled(
     app: &App,
     caller: &Caller,
-    project: &str,
+    api: &ApiName,
     id: Uuid,
 ) -> Result<Option<(Job, Schedule)>> {
     let job = match find_job(app, caller, JobId::new(id)).await {
@@ -214,7 +240,7 @@ pub async fn find_scheduled(
         Err(error) => return Err(error),
     };
     let schedule = schedules::of_job(app, job.id).await?;
-    Ok(schedule.filter(|_| is_of(&job, project)).map(|schedule| (job, schedule)))
+    Ok(schedule.filter(|_| is_of(&job, api)).map(|schedule| (job, schedule)))
 }
 
 /// Whether a schedule makes runs now.
@@ -237,10 +263,10 @@ pub struct Load {
     pub tasks_waiting: u64,
 }
 
-/// How much the plans of a project run and wait for.
-pub async fn load(app: &App, caller: &Caller, project: &str) -> Result<Load> {
+/// How much the plans of an API run and wait for.
+pub async fn load(app: &App, caller: &Caller, api: &ApiName) -> Result<Load> {
     let part = (0, list::SCANNED);
-    let (listed, _) = plan_runs::list(&app.db, caller.workspace, project, &[], part).await?;
+    let (listed, _) = plan_runs::list(&app.db, caller.workspace, api, &[], part).await?;
     let mut load = Load::default();
     for run in listed.iter().filter(|run| !run.state.is_final() && run.state != RunState::Ending) {
         load.runs += 1;

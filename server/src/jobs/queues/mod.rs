@@ -4,7 +4,7 @@ pub mod definitions;
 pub mod pools;
 pub mod submit;
 
-use common::ids::{PoolId, QueueId, RunId};
+use common::ids::{PoolId, QueueId, RunId, WorkspaceId};
 use common::run::queue::{InQueue, Label, QueueRules, Rank};
 use uuid::Uuid;
 
@@ -127,6 +127,44 @@ pub async fn read_named(
     Ok(queues::find_named(&app.db, caller.workspace, project, name).await?)
 }
 
+/// The caller's queue of this name without a project. One that is not there is made, with no limit.
+pub async fn named_or_new(app: &App, caller: &Caller, name: Label) -> Result<Queue> {
+    if let Some(found) = read_named(app, caller, "", name.as_str()).await? {
+        return Ok(found);
+    }
+    let new = NewQueue {
+        project: String::new(),
+        name: name.clone(),
+        description: String::new(),
+        rank: Rank::MIDDLE,
+        max_running: 0,
+        is_enabled: true,
+        timeout_secs: None,
+        idle_secs: None,
+        pools: Vec::new(),
+    };
+    match create(app, caller, new).await {
+        Ok(made) => Ok(made),
+        // Another request may have made it meanwhile.
+        Err(refused) => read_named(app, caller, "", name.as_str()).await?.ok_or(refused),
+    }
+}
+
+/// The caller's queues without a project, by their names, each with what happens in it.
+pub async fn views(app: &App, caller: &Caller) -> Result<Vec<(Queue, QueueView)>> {
+    let mut all = queues::list(&app.db, caller.workspace, None, QUEUES_MAX).await?;
+    all.retain(|queue| queue.project.is_empty());
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut views = Vec::with_capacity(all.len());
+    for queue in all {
+        // One may be removed meanwhile.
+        if let Some(view) = app.coordinator.queue_view(queue.id).await? {
+            views.push((queue, view));
+        }
+    }
+    Ok(views)
+}
+
 /// At most `limit` queues after this one, in the order in which they were made.
 pub async fn list(
     app: &App,
@@ -203,15 +241,23 @@ pub async fn position(
 /// `NotNow` where it is disabled, or gone.
 pub(super) async fn of_run(app: &App, job: &Job) -> Result<Option<InQueue>> {
     let Some(id) = job.queue else { return Ok(None) };
-    let queue = queues::find(&app.db, job.workspace, id).await?;
+    pinned(app, job.workspace, id).await.map(Some)
+}
+
+/// A queue with what is pinned of it by a run that starts now.
+///
+/// # Errors
+/// `NotNow` where it is disabled, or gone.
+pub(super) async fn pinned(app: &App, owner: WorkspaceId, id: QueueId) -> Result<InQueue> {
+    let queue = queues::find(&app.db, owner, id).await?;
     let gone = || Error::NotNow("the job's queue is not there any more: choose another".to_owned());
     let queue = queue.ok_or_else(gone)?;
     if !queue.rules.is_enabled {
         return Err(Error::NotNow(format!("the queue {} is disabled: enable it", queue.name)));
     }
-    let pools = stored_pools::find_many(&app.db, job.workspace, &queue.pools).await?;
+    let pools = stored_pools::find_many(&app.db, owner, &queue.pools).await?;
     let pools = pools.into_iter().map(|pool| pool.nodes).collect();
-    Ok(Some(InQueue { id, timeout_secs: queue.timeout_secs, pools }))
+    Ok(InQueue { id, timeout_secs: queue.timeout_secs, pools })
 }
 
 async fn check_pools(app: &App, caller: &Caller, ids: &[PoolId]) -> Result<()> {

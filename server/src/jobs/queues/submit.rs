@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use common::compute::container::Command;
 use common::compute::environment::Environment;
+use common::expression::Template;
 use common::ids::JobId;
 use common::order::container::{ContainerOrder, ContainerWork};
 use common::order::parameters;
 use common::package::config::JobConfig;
+use common::schedule::{Rules, Schedule};
 use common::secret::SecretId;
 use uuid::Uuid;
 
@@ -19,7 +21,8 @@ use crate::clock;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::{self, JobStatus};
-use crate::jobs::{Job, JobScope, cancel, secret_use, start};
+use crate::jobs::schedules::{self, JobSchedule};
+use crate::jobs::{ApiName, Job, JobScope, cancel, secret_use, start};
 use crate::people::caller::Caller;
 use crate::store::definitions as stored;
 use crate::store::jobs::{self, JobWork};
@@ -53,8 +56,14 @@ pub struct Submission {
     pub variables: BTreeMap<String, Variable>,
     /// Not before this; one that has passed is now.
     pub start_at: Option<DateTime<Utc>>,
+    /// When its runs are made, in place of one at once.
+    pub rules: Option<Rules>,
+    /// The API that it is submitted to, where that API shows its own jobs alone.
+    pub api: Option<ApiName>,
     /// Variables that the job gets beside all these, unless they are given.
     pub told: Vec<(String, String)>,
+    /// The same, as templates over the job and each of its runs.
+    pub told_late: Vec<(String, Template)>,
 }
 
 /// The caller's definition of this name, of which jobs may be made.
@@ -97,6 +106,7 @@ pub async fn submit(
     job.name = submission.name.clone().unwrap_or_else(|| made_up_name(id));
     job.scope = Some(JobScope(format!("queue:{}", submission.queue.id)));
     job.queue = Some(submission.queue.id);
+    job.api = submission.api.clone();
     job.project = Some(submission.definition.project.clone()).filter(|name| !name.is_empty());
     job.start_at = submission.start_at.filter(|at| *at > clock::now());
     secret_use::check_job(caller, &job)?;
@@ -107,15 +117,51 @@ pub async fn submit(
         check_name(app, &job).await?;
         return Err(error.into());
     }
-    let begun = match start::prepare(app, caller, id, JobConfig::default()).await {
-        Ok(ready) => ready.start(app).await.map(drop),
-        Err(refused) => Err(refused),
-    };
-    if let Err(refused) = begun {
+    if let Err(refused) = begin(app, caller, id, submission.rules).await {
         cancel::delete(app, caller, id).await?;
         return Err(refused);
     }
     status::read(app, caller, id).await
+}
+
+async fn begin(app: &App, caller: &Caller, id: JobId, rules: Option<Rules>) -> Result<()> {
+    match rules {
+        Some(rules) => schedules::set(app, caller, id, rules).await.map(drop),
+        None => {
+            let ready = start::prepare(app, caller, id, JobConfig::default()).await?;
+            ready.start(app).await.map(drop)
+        }
+    }
+}
+
+/// The caller's job of this id with its schedule, where this API has made it and it has one.
+pub async fn scheduled(
+    app: &App,
+    caller: &Caller,
+    api: &ApiName,
+    id: JobId,
+) -> Result<Option<(Job, Schedule)>> {
+    let job = jobs::find(&app.db, caller.workspace, id).await?;
+    let Some(job) = job.filter(|job| job.api.as_ref() == Some(api)) else { return Ok(None) };
+    Ok(schedules::of_job(app, id).await?.map(|schedule| (job, schedule)))
+}
+
+/// At most `limit` of the caller's jobs that this API has made and that have a schedule, after this
+/// one, in the order in which they were made.
+pub async fn list_scheduled(
+    app: &App,
+    caller: &Caller,
+    api: &ApiName,
+    after: Option<JobId>,
+    limit: u32,
+) -> Result<Vec<(Job, Schedule)>> {
+    let all = schedules::list(app, caller, after, schedules::LIST_MAX).await?;
+    let ids: Vec<JobId> = all.iter().map(|found| found.schedule.job).collect();
+    let found = jobs::find_many(&app.db, caller.workspace, &ids).await?;
+    let own = found.into_iter().filter(|job| job.api.as_ref() == Some(api));
+    let mut by_id: BTreeMap<JobId, Job> = own.map(|job| (job.id, job)).collect();
+    let with_job = |found: JobSchedule| Some((by_id.remove(&found.schedule.job)?, found.schedule));
+    Ok(all.into_iter().filter_map(with_job).take(limit as usize).collect())
 }
 
 /// Runs the caller's job of this id once more, where none of its runs goes on.
@@ -165,6 +211,9 @@ fn work(submission: &Submission, told: Vec<(String, String)>, id: JobId) -> Resu
             all.insert(name.clone(), variable.value.clone());
         }
     }
+    let late = submission.told_late.iter();
+    let late = late.filter(|(name, _)| !all.contains_key(name) && !variables.contains_key(name));
+    order.late.extend(late.filter(|(name, _)| !is_hidden(name)).cloned());
     order.main.environment =
         Environment::try_from(all).map_err(|bad| Error::field("variables", bad.to_string()))?;
     ContainerWork::new(order).map_err(|bad| Error::Invalid(bad.to_string()))

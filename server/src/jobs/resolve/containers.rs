@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use common::compute::image::{self, Reference};
 use common::ids::WorkspaceId;
 use common::order::container::{ContainerWork, ImageName};
-use common::order::ordered_plan::OrderedPlan;
+use common::order::ordered_plan::{OrderedPlan, Pins};
 use common::plan::{Image, Plan};
 
 use super::packages::check_secrets;
 use crate::app::App;
 use crate::error::{Error, Result};
-use crate::jobs::secret_use;
+use crate::jobs::{queues, secret_use};
 use crate::people::caller::Caller;
 use crate::store::catalogue::images;
 use crate::store::nodes;
@@ -47,8 +47,16 @@ pub async fn ordered_plan(app: &App, workspace: WorkspaceId, work: &OrderedPlan)
     for name in &work.images {
         pinned.push(pin(app, workspace, name).await?);
     }
-    let price = app.settings.wallet.call_price;
-    let plan = work.pinned(&pinned, app.coordinator.task_timeout_secs(), price);
+    let mut in_queues = Vec::new();
+    for id in work.plan.queues() {
+        in_queues.push(queues::pinned(app, workspace, id).await?);
+    }
+    let plan = work.pinned(&Pins {
+        images: &pinned,
+        queues: &in_queues,
+        timeout_secs: app.coordinator.task_timeout_secs(),
+        call_price: app.settings.wallet.call_price,
+    });
     plan.map_err(|refused| Error::Invalid(refused.to_string()))
 }
 

@@ -9,7 +9,7 @@ use common::data::location::{Destination, FileToUpload, Identity, Location, Sour
 use common::ids::{JobId, WorkspaceId};
 use common::money::credits::Credits;
 use common::order::call::CallWork;
-use common::order::ordered_plan::OrderedPlan;
+use common::order::ordered_plan::{OrderedPlan, Pins};
 use common::package::config::JobConfig;
 use common::plan::{Image, Pipeline, Plan};
 use common::run::queue::InQueue;
@@ -111,7 +111,8 @@ fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>) -> RunSpec {
 pub(super) fn unpinned(app: &App, job: &Job, work: &OrderedPlan) -> Result<RunSpec> {
     let images: Vec<Image> =
         work.images.iter().map(|image| Image::Local { name: image.name.clone() }).collect();
-    let plan = work.pinned(&images, 1, Credits::ZERO);
+    let pins = Pins { images: &images, queues: &[], timeout_secs: 1, call_price: Credits::ZERO };
+    let plan = work.pinned(&pins);
     let plan = plan.map_err(|refused| Error::Invalid(refused.to_string()))?;
     let does = Does { template: String::new(), timeout_secs: None, is_test: false, plan };
     Ok(spec(app, job, does, None))

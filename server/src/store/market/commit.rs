@@ -78,7 +78,7 @@ pub(in crate::store) mod tests {
     use common::money::statement::Head;
     use common::plan::Phase;
     use common::protocol::{Outcome, Output, Receipt, SignedReceipt, Sync};
-    use common::run::callback::{Callback, RunEnd};
+    use common::run::callback::{Callback, RunEvent};
     use common::run::spec::RunSpec;
     use common::run::task::{Lease, StageNo, TaskRef};
     use common::testing::{self as build, PROCESS};
@@ -97,7 +97,7 @@ pub(in crate::store) mod tests {
     /// A run under a name that PostgreSQL does not take.
     fn spec(workspace: WorkspaceId) -> RunSpec {
         let task = common::testing::call("https://h.example/", 1);
-        let callbacks = vec![Callback { on: RunEnd::ALL.into(), task }];
+        let callbacks = vec![Callback { on: RunEvent::ENDS.into(), when: None, task }];
         RunSpec { name: "a name\0with NUL".to_owned(), callbacks, ..testing::spec(workspace) }
     }
 

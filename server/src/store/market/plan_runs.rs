@@ -13,9 +13,10 @@ use sea_orm::sea_query::{LikeExpr, SelectStatement};
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as _};
 use uuid::Uuid;
 
+use super::runs::RunView;
 use super::tasks::TaskView;
 use super::{attempts, runs, stages, tasks, values};
-use crate::store::jobs::{JobKind, row as jobs};
+use crate::store::jobs::{ApiName, JobKind, row as jobs};
 use crate::store::query::document;
 use crate::store::{corrupt, stage_no, time};
 
@@ -33,27 +34,46 @@ pub struct Listed {
     pub description: String,
 }
 
-/// The latest runs of jobs, and all that their schedules have made: the newest first, after so many
-/// and at most so many, and how many there are. Where there are tags, only of jobs with one of them.
+/// A run of this workspace, whether another one has started it or not.
+pub async fn find(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    run: RunId,
+) -> Result<Option<RunView>, DbErr> {
+    runs::any(db, workspace, run).await
+}
+
+/// The same of several, in no order.
+pub async fn find_many(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    of: &[RunId],
+) -> Result<Vec<RunView>, DbErr> {
+    runs::any_of(db, workspace, of).await
+}
+
+/// The latest runs of an API's jobs, all that their schedules have made, and all that other runs
+/// have started: the newest first, after so many and at most so many, and how many there are. Where
+/// there are tags, only of jobs with one of them.
 pub async fn list(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    project: &str,
+    api: &ApiName,
     tags: &[String],
     (skipped, limit): (u64, u64),
 ) -> Result<(Vec<Listed>, u64), DbErr> {
-    let of_jobs = plans(workspace, project, tags)?;
+    let of_jobs = plans(workspace, api, tags)?;
     let ids = of_jobs.clone().select_only().column(jobs::Column::Id).into_query();
     let latest = of_jobs.clone().filter(jobs::Column::Run.is_not_null());
     let latest = latest.select_only().column(jobs::Column::Run).into_query();
     let listed = runs::Entity::find()
         .filter(runs::Column::Workspace.eq(workspace.uuid()))
-        .filter(runs::Column::Parent.is_null())
         .filter(runs::Column::Job.in_subquery(ids.clone()))
         .filter(
             Condition::any()
                 .add(runs::Column::Id.in_subquery(latest))
-                .add(runs::Column::NominalUs.is_not_null()),
+                .add(runs::Column::NominalUs.is_not_null())
+                .add(runs::is_started_by_another()),
         );
     let total = listed.clone().count(db).await?;
     let rows: Vec<(Uuid, Uuid, String, String)> = listed
@@ -96,16 +116,16 @@ async fn descriptions(
     Ok(rows.into_iter().collect())
 }
 
-/// The ordered plans of a project.
+/// The ordered plans that an API has made.
 fn plans(
     workspace: WorkspaceId,
-    project: &str,
+    api: &ApiName,
     tags: &[String],
 ) -> Result<Select<jobs::Entity>, DbErr> {
     let found = jobs::Entity::find()
         .filter(jobs::Column::Workspace.eq(workspace.uuid()))
         .filter(jobs::Column::Kind.eq(JobKind::Plan.as_str()))
-        .filter(jobs::Column::Project.eq(project))
+        .filter(jobs::Column::Api.eq(api.0.as_ref()))
         .filter(jobs::Column::DeletedUs.is_null());
     if tags.is_empty() {
         return Ok(found);
@@ -120,15 +140,15 @@ fn plans(
     Ok(found.filter(any))
 }
 
-/// Those of the jobs that are plans of a project.
-pub async fn of_project(
+/// Those of the jobs that are plans which an API has made.
+pub async fn of_api(
     db: &impl ConnectionTrait,
     workspace: WorkspaceId,
-    project: &str,
+    api: &ApiName,
     ids: &[JobId],
 ) -> Result<Vec<JobId>, DbErr> {
     let ids = ids.iter().map(|id| id.uuid());
-    let found = plans(workspace, project, &[])?.filter(jobs::Column::Id.is_in(ids));
+    let found = plans(workspace, api, &[])?.filter(jobs::Column::Id.is_in(ids));
     let ids: Vec<Uuid> = found.select_only().column(jobs::Column::Id).into_tuple().all(db).await?;
     Ok(ids.into_iter().map(JobId::new).collect())
 }
@@ -143,7 +163,9 @@ pub async fn near(
     let last = first | (u128::MAX >> SHARED_BITS);
     let near = runs::Entity::find()
         .filter(runs::Column::Workspace.eq(workspace.uuid()))
-        .filter(runs::Column::Parent.is_null())
+        .filter(
+            Condition::any().add(runs::Column::Parent.is_null()).add(runs::is_started_by_another()),
+        )
         .filter(runs::Column::Id.between(Uuid::from_u128(first), Uuid::from_u128(last)));
     let ids: Vec<Uuid> = near.select_only().column(runs::Column::Id).into_tuple().all(db).await?;
     Ok(ids.into_iter().map(RunId::new).collect())

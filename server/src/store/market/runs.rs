@@ -18,7 +18,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect};
 
-use self::origin::{CALLBACK, PART, origin};
+use self::origin::{CALLBACK, DETACHED, PART, origin};
 use super::plans;
 use crate::store::query::document;
 use crate::store::{corrupt, corrupt_by, micros};
@@ -42,7 +42,7 @@ pub struct Model {
     /// JSON of its `Terms`.
     pub terms: String,
     pub timeout_secs: Option<i64>,
-    /// The run and its stage that it is a part of, or the run that it is a callback of.
+    /// The run and its stage that have started it, or the run that it is a callback of.
     pub parent: Option<Uuid>,
     pub parent_stage: Option<i64>,
     /// What most of its tasks may use, so that a list of runs reads no plans.
@@ -268,7 +268,39 @@ fn by_id(workspace: WorkspaceId) -> Select<Entity> {
 
 /// The runs that their jobs show.
 fn of(workspace: WorkspaceId) -> Select<Entity> {
-    Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(Column::Parent.is_null())
+    Entity::find().filter(Column::Workspace.eq(workspace.uuid())).filter(is_shown())
+}
+
+/// Whether a run is a part or a callback of no other.
+fn is_shown() -> Condition {
+    Condition::any().add(Column::Parent.is_null()).add(Column::Origin.eq(DETACHED))
+}
+
+/// A run of this workspace, whether it is a part of another one or not.
+pub(super) async fn any(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    run: RunId,
+) -> Result<Option<RunView>, DbErr> {
+    let found = Entity::find_by_id(run.uuid()).filter(Column::Workspace.eq(workspace.uuid()));
+    found.one(db).await?.as_ref().map(view).transpose()
+}
+
+/// The runs of these ids of this workspace, whether they are parts of others or not, in no order.
+pub(super) async fn any_of(
+    db: &impl ConnectionTrait,
+    workspace: WorkspaceId,
+    runs: &[RunId],
+) -> Result<Vec<RunView>, DbErr> {
+    let found = Entity::find()
+        .filter(Column::Workspace.eq(workspace.uuid()))
+        .filter(Column::Id.is_in(runs.iter().map(|run| run.uuid())));
+    found.all(db).await?.iter().map(view).collect()
+}
+
+/// Whether a run was started by another one as a part of its work.
+pub(super) fn is_started_by_another() -> Condition {
+    Condition::all().add(Column::Parent.is_not_null()).add(Column::Origin.is_in([PART, DETACHED]))
 }
 
 /// The ids of a job's runs that lived between two times, as far as their nodes' clocks go, the
@@ -286,7 +318,7 @@ pub async fn of_job_between(
         .column(Column::Id)
         .filter(Column::Job.eq(job.uuid()))
         .filter(Column::Workspace.eq(workspace.uuid()))
-        .filter(Column::Parent.is_null())
+        .filter(is_shown())
         .filter(Column::StartedUs.lt(micros(until + CLOCKS_APART)))
         .filter(ended)
         .order_by_desc(Column::StartedUs)

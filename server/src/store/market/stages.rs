@@ -84,6 +84,16 @@ pub async fn find(
     stages.all(db).await?.iter().map(read).collect()
 }
 
+/// A stage of a run.
+pub async fn one(
+    db: &impl ConnectionTrait,
+    run: RunId,
+    no: StageNo,
+) -> Result<Option<StageRecord>, DbErr> {
+    let found = Entity::find_by_id((run.uuid(), stage_number(no))).one(db).await?;
+    found.as_ref().map(read).transpose()
+}
+
 /// The open stages of the runs that have not ended, each read by itself.
 pub(in crate::store) async fn unfinished(
     db: &impl ConnectionTrait,

@@ -26,6 +26,8 @@ pub async fn all(product: &str, prefix: &str, cases: Vec<(String, Case)>) -> Res
     let cases = cases.into_iter().filter(|(name, _)| name.contains(&only));
     let shape = Shape::nodes(1)
         .set_nodes("NODE_ALLOW_PLAIN", "true")
+        // Cases count on how many tasks there is room for.
+        .set_nodes("NODE_CPUS", "2")
         .set("CONTAINERS__SCRIPT_IMAGE", busybox::IMAGE);
     Market::open(shape, async |market, owner| {
         let mut failed = Vec::new();

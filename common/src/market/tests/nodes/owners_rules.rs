@@ -20,6 +20,7 @@ fn wanting(profile: Profile, network: Network, image: Image, own_nodes: bool) ->
     let task = ContainerTask {
         container: Container { code, own_nodes, ..container() },
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 60,
         retries: 0,
         waits: None,

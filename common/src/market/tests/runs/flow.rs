@@ -11,6 +11,7 @@ fn task() -> Block {
     block(Body::Container(Box::new(ContainerTask {
         container: container(),
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 3600,
         retries: 0,
         waits: None,

@@ -24,6 +24,7 @@ fn container_task(late: &[(&str, &str)]) -> ContainerTask {
     ContainerTask {
         container: Container { code: Code::Images(code), ..container() },
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 3600,
         retries: 0,
         waits: None,

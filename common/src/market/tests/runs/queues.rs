@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::ids::QueueId;
+use crate::plan::{Block, BlockId, Body, ContainerTask, Group, Plan};
 use crate::run::cause::CauseKind;
 use crate::run::queue::{InQueue, Pool, QueueRules, QueueStop, Rank};
 use crate::run::scheduling::Regions;
@@ -206,6 +207,66 @@ fn restart_keeps_queues_and_what_runs_of_them() {
 
     assert_eq!(running(&again, RUN), 1);
     assert!(leased(&again, 1).is_empty());
+}
+
+/// Two tasks side by side, each in a queue of its own.
+fn two_tasks(queues: [Option<InQueue>; 2]) -> Plan {
+    let of = [1, 2].map(BlockId::new).to_vec();
+    let mut blocks = vec![Block::new("run", Body::Group(Group::parallel(of)))];
+    for queue in queues {
+        let plan = testing::task_plan(container());
+        let task = ContainerTask { queue, ..plan.container_tasks().next().unwrap().clone() };
+        blocks.push(Block::new("task", Body::Container(Box::new(task))));
+    }
+    Plan::new(blocks).unwrap()
+}
+
+fn begin_two(market: &mut Market, queues: [Option<InQueue>; 2], of_run: Option<InQueue>) {
+    let mut spec = testing::order_plan(CUSTOMER, two_tasks(queues));
+    spec.terms.queue = of_run;
+    market.start_run(RUN, Arc::new(spec), at(0)).unwrap();
+}
+
+#[test]
+fn task_stands_in_its_own_queue_and_otherwise_in_that_of_its_run() {
+    let mut market = market([1, 1]);
+    market.put_queue(URGENT, QueueRules { is_paused: true, ..rules(10, 1) });
+    begin_two(&mut market, [Some(in_queue(URGENT)), None], Some(in_queue(PATIENT)));
+
+    hear(&mut market, 0, with_slots(4), 0);
+
+    let held: Vec<u32> = leased(&market, 0).iter().map(|held| held.task.stage.number()).collect();
+    assert_eq!(held, [2]);
+    let views = [URGENT, PATIENT].map(|id| market.queue_view(id).unwrap());
+    assert_eq!(views.each_ref().map(|view| view.runs), [1, 1]);
+    assert_eq!(views.each_ref().map(|view| view.tasks_running), [0, 1]);
+    assert_eq!(views.map(|view| view.tasks_waiting), [1, 0]);
+    assert_eq!(market.waiting(RUN, at(0)), Some(Waiting::Queue(QueueStop::Paused)));
+    assert_eq!(market.remove_queue(URGENT), Err(QueueInUse(1)));
+    market.put_queue(URGENT, rules(10, 1));
+    market.dispatch(at(1));
+    assert_eq!(running(&market, RUN), 2);
+    assert_eq!(market.check(), Ok(()));
+}
+
+#[test]
+fn run_whose_task_names_an_unknown_queue_is_refused() {
+    let mut market = market([0, 0]);
+    let queues = [Some(in_queue(QueueId::new(Uuid::from_u128(1)))), None];
+    let spec = testing::order_plan(CUSTOMER, two_tasks(queues));
+
+    assert_eq!(market.start_run(RUN, Arc::new(spec), at(0)), Err(Refused::NoQueue));
+}
+
+#[test]
+fn ranks_of_the_queues_of_tasks_count_within_one_run() {
+    let mut market = market([0, 0]);
+    begin_two(&mut market, [Some(in_queue(PATIENT)), Some(in_queue(URGENT))], None);
+
+    hear(&mut market, 0, with_slots(1), 0);
+
+    let held: Vec<u32> = leased(&market, 0).iter().map(|held| held.task.stage.number()).collect();
+    assert_eq!(held, [2]);
 }
 
 #[test]

@@ -1,40 +1,45 @@
-//! Whom a job tells how its runs have ended, as bodies say it and as it is shown.
+//! Whom a job tells what becomes of its runs, as bodies say it and as it is shown.
 
 use std::collections::BTreeSet;
 
 use common::call::Method;
+use common::expression::Template;
 use common::order::callback::{Callbacks, InvalidCallback, InvalidCallbacks, OrderedCallback};
 use common::package::loose::Loose;
-use common::run::callback::{CALLBACKS_MAX, RunEnd};
+use common::run::callback::{CALLBACKS_MAX, RunEvent};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::call::{self, CALL, CallOut};
 use super::container_in::objects;
-use crate::api::http::shape::{Field, Kind, Shape, one, texts};
+use crate::api::http::shape::{Field, Kind, Shape, one, text, texts};
 use crate::error::{Error, Result};
 
 pub const CALLBACKS: Field = Field::new(
     "callbacks",
     Kind::Many(&CALLBACK),
-    "Requests that tell how each run has ended; all of them, in place of those before",
+    "Requests that tell what becomes of each run; all of them, in place of those before",
 );
 
 const CALLBACK: Shape = Shape {
     name: "NewCallback",
     fields: &[
-        texts("on", "succeeded, failed or cancelled; all of them where it is left out"),
+        texts("on", "running, succeeded, failed or cancelled; the last three if left out"),
+        text("when", "An expression over `event` and `inputs`; where it gives false, none is made"),
         one("call", &CALL, "The request, POST where it names no method; its body is the event")
             .required(),
     ],
 };
 
-/// A request that tells how a run has ended.
+/// A request that tells what has become of a run.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Callback)]
 pub struct CallbackOut {
-    /// The ends that are told.
+    /// What is told.
     on: Vec<&'static str>,
+    /// The request is not made where it gives false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<String>,
     /// The request. Its body is the event.
     call: CallOut,
 }
@@ -55,7 +60,8 @@ fn refusal(field: &str, invalid: &InvalidCallbacks) -> Error {
         InvalidCallbacks::TooMany => Error::field(field, invalid.to_string()),
         InvalidCallbacks::One { n, why } => {
             let inner = match why {
-                InvalidCallback::NoEnd => "on",
+                InvalidCallback::NoEvent => "on",
+                InvalidCallback::Names => "when",
                 InvalidCallback::Body => "call.body",
                 InvalidCallback::Call(call) => &format!("call.{}", call.field()),
             };
@@ -65,29 +71,33 @@ fn refusal(field: &str, invalid: &InvalidCallbacks) -> Error {
 }
 
 fn read_one(mut callback: Loose) -> Result<OrderedCallback> {
-    let on = read_ends(&mut callback)?;
+    let on = read_events(&mut callback)?;
+    let when = callback.name("when");
+    let condition = callback.text("when")?.map(|text| Template::new(&text)).transpose();
+    let condition = condition.map_err(|bad| Error::field(when, bad.to_string()))?;
     let field = callback.name("call");
     let call = callback.object("call")?.ok_or_else(|| Error::field(field, "is missing"))?;
     let work = call::read_as(call, Method::Post)?;
     callback.finish()?;
-    Ok(OrderedCallback { on, work })
+    Ok(OrderedCallback { on, when: condition, work, late: Vec::new() })
 }
 
-fn read_ends(callback: &mut Loose) -> Result<BTreeSet<RunEnd>> {
+fn read_events(callback: &mut Loose) -> Result<BTreeSet<RunEvent>> {
     let (field, is_given) = (callback.name("on"), callback.has("on"));
-    let names = callback.texts("on", RunEnd::ALL.len())?;
+    let names = callback.texts("on", RunEvent::ALL.len())?;
     if !is_given {
-        return Ok(RunEnd::ALL.into());
+        return Ok(RunEvent::ENDS.into());
     }
-    let end = |name: &String| {
-        let problem = "must be of succeeded, failed and cancelled";
-        RunEnd::from_name(name).ok_or_else(|| Error::field(field.as_str(), problem))
+    let event = |name: &String| {
+        let problem = "must be of running, succeeded, failed and cancelled";
+        RunEvent::from_name(name).ok_or_else(|| Error::field(field.as_str(), problem))
     };
-    names.iter().map(end).collect()
+    names.iter().map(event).collect()
 }
 
 impl From<&OrderedCallback> for CallbackOut {
-    fn from(OrderedCallback { on, work }: &OrderedCallback) -> Self {
-        Self { on: on.iter().map(|end| end.as_str()).collect(), call: work.into() }
+    fn from(OrderedCallback { on, when, work, .. }: &OrderedCallback) -> Self {
+        let when = when.as_ref().map(|when| when.source().to_owned());
+        Self { on: on.iter().map(|event| event.as_str()).collect(), when, call: work.into() }
     }
 }

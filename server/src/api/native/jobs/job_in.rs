@@ -107,7 +107,12 @@ pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
         let work = container_in::read(container)?;
         let project = body.line("project", PROJECT_CHARS_MAX)?;
         let terms = read_terms(body)?;
-        return Ok(NewJobIn::Containers(Box::new(NewContainers { work, terms, project })));
+        return Ok(NewJobIn::Containers(Box::new(NewContainers {
+            work,
+            terms,
+            project,
+            api: None,
+        })));
     }
     if let Some(work) = workflow::read(&mut body)? {
         let project = body.line("project", PROJECT_CHARS_MAX)?;

@@ -185,7 +185,10 @@ async fn submit_job(definition: Segment, mut call: Call) -> Result<JobOut> {
         parameters,
         variables: env.into_iter().map(variable).collect(),
         start_at: None,
+        rules: None,
+        api: None,
         told: Vec::new(),
+        told_late: Vec::new(),
     };
     Ok(submit::submit(app, &caller, key.as_ref(), submission, |_| Vec::new()).await?.into())
 }

@@ -20,9 +20,6 @@ use crate::jobs::queues::{
     self, ChangedQueue, MAX_RUNNING_MAX, NewQueue, POOLS_MAX, Queue, QueueView, TIMEOUT_SECS_MAX,
 };
 
-/// The rank of a queue that is given none.
-const RANK_DEFAULT: u16 = 500;
-
 pub fn routes() -> Vec<Route> {
     let own = vec![
         get("Fanfold_ListQueues", "/queues", list)
@@ -105,6 +102,8 @@ struct QueueSnapshot {
     runs: usize,
     /// Tasks that nodes hold.
     tasks_running: u32,
+    /// Tasks that could be handed out, of the first 10,000 stages that wait.
+    tasks_waiting: u64,
     /// Why it hands out nothing; null where it does.
     stopped_by: Option<StoppedBy>,
     /// The first 100 runs that wait for a node, the next one first.
@@ -156,7 +155,7 @@ async fn create(mut call: Call) -> Result<QueueOut> {
         project: named.project,
         name: named.name,
         description: named.description,
-        rank: rules.rank.or(Rank::new(RANK_DEFAULT)).unwrap_or(Rank::LAST),
+        rank: rules.rank.unwrap_or(Rank::MIDDLE),
         max_running: rules.max_running.unwrap_or(0),
         is_enabled: rules.is_enabled.unwrap_or(true),
         timeout_secs: rules.timeout_secs,
@@ -193,9 +192,10 @@ async fn remove(queue: Segment, call: Call) -> Result<DeletedQueue> {
 async fn snapshot(queue: Segment, call: Call) -> Result<QueueSnapshot> {
     let caller = call.caller().await?;
     let queue = queues::read(call.app(), &caller, queue.id("queue")?).await?;
-    let QueueView { runs, tasks_running, stop, first } = queues::view(call.app(), &queue).await?;
+    let view = queues::view(call.app(), &queue).await?;
+    let QueueView { runs, tasks_running, tasks_waiting, stop, first: waiting } = view;
     let stopped_by = stop.map(StoppedBy::from);
-    Ok(QueueSnapshot { queue: queue.id, runs, tasks_running, stopped_by, waiting: first })
+    Ok(QueueSnapshot { queue: queue.id, runs, tasks_running, tasks_waiting, stopped_by, waiting })
 }
 
 async fn position(run: Segment, call: Call) -> Result<QueuePosition> {

@@ -60,8 +60,8 @@ async fn queue_shows_what_waits_in_it_and_is_not_removed_before_it_has_ended() {
     let snapshot = read(&server, &format!("{path}/snapshot")).await;
     assert_eq!(
         snapshot,
-        json!({"queue": made["id"], "runs": 2, "tasks_running": 0, "stopped_by": null,
-               "waiting": runs})
+        json!({"queue": made["id"], "runs": 2, "tasks_running": 0,
+               "tasks_waiting": 2, "stopped_by": null, "waiting": runs})
     );
     let position = read(&server, &format!("/v1/runs/{}/position", runs[1])).await;
     assert_eq!(position, json!({"run": runs[1], "position": 1}));

@@ -10,7 +10,8 @@ use common::compute::environment::Environment;
 use common::compute::resources::Resources;
 use common::order::ordered_plan::OrderedPlan;
 use common::plan::{
-    Code, Container, ContainerTask, ImageCode, LateText, Reads, TextPlace, VALUE_FILE,
+    Code, Container, ContainerTask, ImageCode, LateText, PROGRESS_FILE, Reads, TextPlace,
+    VALUE_FILE,
 };
 
 use super::{Compiler, Part, refused, template};
@@ -30,7 +31,7 @@ const OUTPUT: &str = "TORK_OUTPUT";
 const PROGRESS: &str = "TORK_PROGRESS";
 /// Where a text goes that nobody reads.
 const UNREAD_OUTPUT: &str = "/tmp/tork-stdout";
-const PROGRESS_FILE: &str = "/tmp/tork-progress";
+const UNREAD_PROGRESS: &str = "/tmp/tork-progress";
 
 /// What one container of a task runs.
 struct Runs<'a> {
@@ -85,7 +86,7 @@ impl<'a> Runs<'a> {
     }
 }
 
-impl Compiler {
+impl Compiler<'_> {
     /// The work of a task without others in it. `is_valued` says whether its output is read.
     pub(super) fn container(
         &mut self,
@@ -118,7 +119,9 @@ impl Compiler {
             Side { program, needs: NEEDS_BESIDE, port: port.and_then(|port| port.try_into().ok()) }
         });
         let output = if is_valued { VALUE_FILE } else { UNREAD_OUTPUT };
-        let variables = vec![(OUTPUT, output.to_owned()), (PROGRESS, PROGRESS_FILE.to_owned())];
+        let progress = if is_valued { PROGRESS_FILE } else { UNREAD_PROGRESS };
+        let variables = [(OUTPUT, output), (PROGRESS, progress)];
+        let variables = variables.map(|(name, value)| (name, value.to_owned())).to_vec();
         let results = RESULTS.parse().map_err(|error| refused(&place, error))?;
         let has_network = !list(task.networks.as_ref()).is_empty();
         let spec = ContainerSpec::new(Parts {
@@ -134,6 +137,8 @@ impl Compiler {
         });
         let spec = spec.map_err(|error| refused(&place, error))?;
         let images = images.into_iter().map(OrderedPlan::image).collect();
+        let queue = self.queue(part, &place, task)?;
+        self.is_urgent |= task.priority.or(part.defaults.priority).is_some_and(|of| of > 0);
         let (retries, waits) = waits(task.retry.as_ref().or(part.defaults.retry.as_ref()));
         Ok(ContainerTask {
             container: Container {
@@ -146,6 +151,7 @@ impl Compiler {
                 own_nodes: false,
             },
             reads: Reads::Nothing,
+            queue,
             timeout_secs: timeout_secs(part, task),
             retries,
             waits,

@@ -4,26 +4,32 @@
 //! it: so what becomes of a block is shown with what its task says (`blocks.rs`).
 
 mod container;
+mod names;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU32;
 
-use common::compute::image::Reference;
-use common::expression::{Fixed, Scope, Template, evaluate_text};
-use common::ids::JobId;
+use common::expression::Template;
+use common::ids::{JobId, QueueId};
+use common::order::callback::Callbacks;
 use common::order::container::ImageName;
 use common::order::ordered_plan::OrderedPlan;
 use common::plan::{Block, BlockId, Body, Child, Each, Group, List, Name, Plan};
+use common::run::queue::Label;
+use common::run::scheduling::Priority;
 use common::run::spec::RunScope;
-use common::secret::{Purpose, SecretId};
+use common::secret::SecretId;
 
-use super::document::{self, Defaults, Job, Registry, SubJob, Task, list, text, texts};
-use super::redact::Redactor;
+use super::document::{self, Defaults, Job, SubJob, Task, list, text, texts};
+use super::shown::redact::Redactor;
 use crate::error::{Error, Result};
 use crate::jobs::plans::Secret;
 
+/// The queue of tasks that name none.
+pub const QUEUE: &str = "default";
 /// What an element of a list is called where the list says nothing.
 const ITEM: &str = "item";
 /// The names of values that only the server reads begin so.
@@ -35,22 +41,35 @@ pub struct Compiled {
     pub work: OrderedPlan,
     /// What is kept sealed, each with its value.
     pub secrets: Vec<(Secret, String)>,
+    /// The queues that tasks name and that are not known yet.
+    pub unknown_queues: BTreeSet<Label>,
+    /// The highest of its tasks.
+    pub priority: Priority,
+    /// Whom its webhooks tell.
+    pub callbacks: Callbacks,
 }
+
+/// The queues that tasks may name.
+pub type Queues = BTreeMap<Label, QueueId>;
 
 /// Compiles a document that has been checked, for the job of this id.
 ///
 /// # Errors
 /// It asks for what no plan can do.
-pub fn compile(id: JobId, job: &Job) -> Result<Compiled> {
-    if !list(job.webhooks.as_ref()).is_empty() {
-        return Err(refused("webhooks", "are not delivered by this server: leave them out"));
-    }
+pub fn compile(id: JobId, job: &Job, queues: &Queues) -> Result<Compiled> {
     if !list(job.permissions.as_ref()).is_empty() {
         let why = "are those of the workspace, whose members see all of its jobs: leave them out";
         return Err(refused("permissions", why));
     }
-    let mut compiler =
-        Compiler { job: id, images: Vec::new(), secrets: Vec::new(), names: BTreeMap::new() };
+    let mut compiler = Compiler {
+        job: id,
+        images: Vec::new(),
+        secrets: Vec::new(),
+        names: BTreeMap::new(),
+        queues,
+        unknown_queues: BTreeSet::new(),
+        is_urgent: false,
+    };
     for (name, value) in texts(job.secrets.as_ref()) {
         compiler.secret(name, value)?;
     }
@@ -69,9 +88,14 @@ pub fn compile(id: JobId, job: &Job) -> Result<Compiled> {
     let document = Job { wait: None, ..job.clone() };
     let mut document = serde_json::to_value(document).map_err(|e| Error::Internal(Box::new(e)))?;
     Redactor::new(values).document(&mut document);
-    let Compiler { images, secrets, names, .. } = compiler;
+    let Compiler { images, secrets, names, unknown_queues, is_urgent, .. } = compiler;
+    let priority = if is_urgent { Priority::Fast } else { Priority::default() };
     let scope = RunScope { inputs: named, secrets: names, ..RunScope::default() };
-    Ok(Compiled { work: OrderedPlan { plan, images, scope, document }, secrets })
+    let is_scheduled = job.schedule.is_some();
+    let told = webhooks::Job { id, is_scheduled, document: &document };
+    let callbacks = webhooks::callbacks(&told, list(job.webhooks.as_ref()))?;
+    let work = OrderedPlan { plan, images, scope, document };
+    Ok(Compiled { work, secrets, unknown_queues, priority, callbacks })
 }
 
 fn refused(place: &str, why: impl std::fmt::Display) -> Error {
@@ -91,12 +115,16 @@ pub fn hidden_var(block: BlockId) -> String {
     format!("{HIDDEN_VAR}{}", block.number())
 }
 
-struct Compiler {
+struct Compiler<'a> {
     job: JobId,
     images: Vec<ImageName>,
     secrets: Vec<(Secret, String)>,
     /// The secrets that expressions know.
     names: BTreeMap<Name, SecretId>,
+    queues: &'a Queues,
+    unknown_queues: BTreeSet<Label>,
+    /// Some task comes before others.
+    is_urgent: bool,
 }
 
 /// The job or the sub-job that tasks are of.
@@ -149,7 +177,7 @@ impl Blocks {
     }
 }
 
-impl Compiler {
+impl Compiler<'_> {
     fn plan(&mut self, part: Part<'_>, tasks: &[Task], output: &str) -> Result<Plan> {
         let mut blocks = Blocks(Vec::new());
         let root = blocks.reserve()?;
@@ -178,7 +206,9 @@ impl Compiler {
         let id = blocks.reserve()?;
         let name = text(task.name.as_ref()).to_owned();
         let mut var = match text(task.var.as_ref()) {
+            // What an element gives has no name of its own: the list has what all of them give.
             "" => None,
+            _ if matches!(place, Place::Element { .. }) => None,
             var => Some(read_name(&name, &self.fixed(part, &name, var)?)?),
         };
         let body = if let Some(parallel) = &task.parallel {
@@ -191,7 +221,7 @@ impl Compiler {
             }
             Body::Group(Group::parallel(of))
         } else if let Some(each) = &task.each {
-            Body::Each(self.each(blocks, part, each, &mut var)?)
+            Body::Each(self.each(blocks, part, id, each, &mut var)?)
         } else if let Some(subjob) = &task.subjob {
             let child = self.child(part, subjob)?;
             if !child.detached {
@@ -206,9 +236,6 @@ impl Compiler {
             };
             Body::Container(Box::new(self.container(part, task, is_valued)?))
         };
-        if matches!(place, Place::Element { .. }) {
-            var = None;
-        }
         let when = match text(task.condition.as_ref()) {
             "" => None,
             when => Some(template(&name, when)?),
@@ -223,13 +250,22 @@ impl Compiler {
         &mut self,
         blocks: &mut Blocks,
         part: Part<'_>,
+        id: BlockId,
         each: &document::Each,
         var: &mut Option<Name>,
     ) -> Result<Each> {
         let inner = each.task.clone().unwrap_or_default();
         let (place, inner_var) = (text(inner.name.as_ref()), text(inner.var.as_ref()));
         if var.is_none() && !inner_var.is_empty() {
-            *var = Some(read_name(place, inner_var)?);
+            let item = Some(text(each.var.as_ref())).filter(|item| !item.is_empty());
+            let named = template(place, inner_var)?;
+            // A name for each element is none that a task after the list could know.
+            let of_elements = named.roots().contains(item.unwrap_or(ITEM));
+            *var = if of_elements {
+                hidden_var(id).parse().ok()
+            } else {
+                Some(read_name(place, &self.fixed(part, place, inner_var)?)?)
+            };
         }
         let is_valued = var.is_some();
         let body = self.task(blocks, part, &inner, Place::Element { is_valued })?;
@@ -250,7 +286,7 @@ impl Compiler {
     fn child(&mut self, part: Part<'_>, subjob: &SubJob) -> Result<Child> {
         let place = text(subjob.name.as_ref()).to_owned();
         if !list(subjob.webhooks.as_ref()).is_empty() {
-            let why = "webhooks are not delivered by this server: leave them out";
+            let why = "only the webhooks of the job itself are told: leave them out";
             return Err(refused(&place, why));
         }
         for (name, value) in texts(subjob.secrets.as_ref()) {
@@ -269,101 +305,5 @@ impl Compiler {
         let tasks = list(subjob.tasks.as_ref());
         let plan = self.plan(part, tasks, text(subjob.output.as_ref()))?;
         Ok(Child { plan, inputs, detached: subjob.detached.unwrap_or(false) })
-    }
-
-    /// A text that is known when the job is made: its expressions read inputs alone.
-    fn fixed(&self, part: Part<'_>, place: &str, source: &str) -> Result<String> {
-        let template = template(place, source)?;
-        if template.is_plain() {
-            return Ok(source.to_owned());
-        }
-        if template.roots().iter().any(|root| *root != "inputs") {
-            let why =
-                format!("{source:?} must be known when the job is made: it may name inputs only");
-            return Err(refused(place, why));
-        }
-        let mut scope = Scope::default();
-        scope.set("inputs", serde_json::json!(part.inputs));
-        evaluate_text(&template, &scope, &Fixed::default()).map_err(|fault| refused(place, fault))
-    }
-
-    /// Keeps a secret of the job.
-    fn secret(&mut self, name: &str, value: &str) -> Result<()> {
-        let known = read_name("secrets", name)?;
-        let id = SecretId::of_order(self.job, &format!("value/{name}"));
-        self.names.insert(known, id.clone());
-        self.keep(id, Purpose::Other, "", value);
-        Ok(())
-    }
-
-    /// A sub-job knows the secrets of its job, and more under names of its own.
-    fn secret_of_child(&mut self, place: &str, name: &str, value: &str) -> Result<()> {
-        let known = read_name(place, name)?;
-        let plain: String = value.split_whitespace().collect();
-        let alias = plain.strip_prefix("{{secrets.").and_then(|rest| rest.strip_suffix("}}"));
-        let alias = alias.and_then(|alias| alias.parse::<Name>().ok());
-        let id = match alias {
-            Some(alias) => self.names.get(&alias).cloned(),
-            None if value.contains("{{") => None,
-            None => Some(SecretId::of_order(self.job, &format!("value/{name}"))),
-        };
-        let Some(id) = id else {
-            let why = format!("the secret {name} must be a text or one of the job's secrets");
-            return Err(refused(place, why));
-        };
-        match self.names.get(&known) {
-            Some(other) if *other != id || !value.contains("{{") => Err(refused(
-                place,
-                format!("the job has another secret {name}: choose another name"),
-            )),
-            Some(_) => Ok(()),
-            None if value.contains("{{") => {
-                self.names.insert(known, id);
-                Ok(())
-            }
-            None => self.secret(name, value),
-        }
-    }
-
-    fn keep(&mut self, id: SecretId, purpose: Purpose, user: &str, value: &str) {
-        let secret = Secret {
-            id,
-            purpose,
-            name: String::new(),
-            access_key: user.to_owned(),
-            params: BTreeMap::new(),
-            expires_at: None,
-        };
-        self.secrets.push((secret, value.to_owned()));
-    }
-
-    /// The place of an image among those of the plan.
-    fn image(
-        &mut self,
-        part: Part<'_>,
-        place: &str,
-        name: &str,
-        registry: Option<&Registry>,
-    ) -> Result<usize> {
-        // The published example has a comma behind its image, where no image can have one.
-        let name = self.fixed(part, place, name)?.trim_end_matches(',').to_owned();
-        let secret = match registry {
-            None => None,
-            Some(registry) => {
-                let image: Reference = name.parse().map_err(|error| refused(place, error))?;
-                let purpose = Purpose::Registry { host: image.host };
-                let id = SecretId::of_order(self.job, &format!("login/{}", self.secrets.len()));
-                let [user, password] =
-                    [&registry.username, &registry.password].map(|field| text(field.as_ref()));
-                self.keep(id.clone(), purpose, user, password);
-                Some(id)
-            }
-        };
-        let image = ImageName { name, secret };
-        let known = self.images.iter().position(|known| *known == image);
-        Ok(known.unwrap_or_else(|| {
-            self.images.push(image);
-            self.images.len() - 1
-        }))
     }
 }

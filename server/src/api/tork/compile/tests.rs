@@ -9,7 +9,7 @@ use super::*;
 fn compiled(text: &str) -> Result<Compiled> {
     let job = read(Kind::Job, Some("text/yaml"), text.as_bytes()).unwrap();
     super::super::validate::check(Kind::Job, &job)?;
-    compile(JobId::new(Uuid::from_u128(7)), &job)
+    compile(JobId::new(Uuid::from_u128(7)), &job, &Queues::new())
 }
 
 fn code(plan: &Plan, block: u16) -> &ImageCode {
@@ -47,7 +47,7 @@ fn compile_leaves_scripts_as_they_are_and_evaluates_the_rest_late() {
          env: {A: '{{ secrets.s }}', B: plain}},
         {name: b, image: i, entrypoint: [e], cmd: [x, '{{ tasks.a }}'], files: {f: '{{ x }}'}}]}";
 
-    let Compiled { work, secrets } = compiled(text).unwrap();
+    let Compiled { work, secrets, .. } = compiled(text).unwrap();
 
     let first = code(&work.plan, 1);
     let script = Command::Line(["sh", "-c", "/tork/run/0"].map(str::to_owned).to_vec());
@@ -84,7 +84,7 @@ fn compile_makes_blocks_of_composite_tasks() {
 
     let names: Vec<_> = work.plan.blocks().map(|(_, block)| block.name.as_str()).collect();
     assert_eq!(names, ["run", "p", "p1", "p2", "e", "e1", "c"]);
-    let tasks = super::super::blocks::tasks(&work.document);
+    let tasks = crate::api::tork::shown::blocks::tasks(&work.document);
     let of_document: Vec<_> = tasks
         .iter()
         .map(|placed| (placed.task["name"].as_str().unwrap(), placed.position))
@@ -129,10 +129,59 @@ fn compile_refuses_what_no_plan_can_do() {
         ("image: i, limits: {memory: much}", "invalid memory value"),
         ("image: i, gpus: all", "gpus"),
         ("image: i, var: 9x", "no name"),
+        ("image: i, queue: a.b", "letters, digits"),
     ] {
         let told = refusal(&format!("{{name: x, tasks: [{{name: a, {task}}}]}}"));
         assert!(told.contains(why), "{told}");
     }
-    let told = refusal("{name: x, webhooks: [{url: u}], tasks: [{name: a, image: i}]}");
-    assert!(told.contains("webhooks"), "{told}");
+}
+
+#[test]
+fn compile_tells_the_receivers_of_webhooks() {
+    let text = "{name: x, secrets: {s: hidden}, tasks: [{name: a, image: i}], webhooks: [{
+        url: 'https://h.example/x', headers: {A: plain, B: '{{ secrets.s }}'},
+        if: \"{{ job.State == 'FAILED' }}\"}]}";
+
+    let compiled = compiled(text).unwrap();
+
+    let callbacks: Vec<_> = compiled.callbacks.iter().collect();
+    assert_eq!(callbacks.len(), 1);
+    assert!(callbacks[0].when.is_some());
+    assert_eq!(callbacks[0].late.len(), 2);
+    assert!(callbacks[0].work.call.headers.contains_key("A"));
+    assert!(!serde_json::to_string(&compiled.callbacks).unwrap().contains("hidden"));
+    let sub_job = "{name: x, tasks: [{name: a, subjob: {name: s, webhooks: [{url: u}], tasks: [
+        {name: b, image: i}]}}]}";
+    assert!(refusal(sub_job).contains("webhooks of the job itself"));
+}
+
+#[test]
+fn compile_puts_tasks_into_the_queues_that_they_name() {
+    let text = "{name: x, inputs: {size: big}, defaults: {queue: slow}, tasks: [
+        {name: a, image: i, queue: 'q-{{ inputs.size }}'}, {name: b, image: i},
+        {name: c, image: i, queue: default}, {name: d, subjob: {name: s, tasks: [
+            {name: e, image: i, queue: fast, priority: 1}, {name: f, image: i}]}}]}";
+    let job = read(Kind::Job, Some("text/yaml"), text.as_bytes()).unwrap();
+    let of = |queues: &Queues| compile(JobId::new(Uuid::from_u128(7)), &job, queues).unwrap();
+
+    let unknown = of(&Queues::new());
+    let names: Vec<&str> = unknown.unknown_queues.iter().map(Label::as_str).collect();
+    assert_eq!(names, ["fast", "q-big", "slow"]);
+    assert_eq!(unknown.priority, Priority::Fast);
+    assert!(unknown.work.plan.queues().is_empty());
+
+    let ids = unknown.unknown_queues.iter().zip(1..);
+    let queues: Queues =
+        ids.map(|(name, n)| (name.clone(), QueueId::new(Uuid::from_u128(n)))).collect();
+    let known = of(&queues);
+    assert!(known.unknown_queues.is_empty());
+    let all: Vec<QueueId> = known.work.plan.queues().into_iter().collect();
+    assert_eq!(all, [1, 2, 3].map(|n| QueueId::new(Uuid::from_u128(n))));
+    let tasks: Vec<Option<u128>> = known
+        .work
+        .plan
+        .container_tasks()
+        .map(|task| task.queue.as_ref().map(|queue| queue.id.uuid().as_u128()))
+        .collect();
+    assert_eq!(tasks, [Some(2), Some(3), None]);
 }

@@ -145,7 +145,8 @@ fn is_duration(text: &str) -> bool {
     text.is_empty() || figures::duration(text).is_some()
 }
 
-fn is_queue(name: &str) -> bool {
+/// Whether tasks may be sent to a queue of this name.
+pub fn is_queue(name: &str) -> bool {
     !name.starts_with(OWN_PREFIX) && !OWN_QUEUES.contains(&name)
 }
 

@@ -14,7 +14,7 @@ const MANUAL: &str = "manual";
 const SCHEDULE: &str = "schedule";
 pub(super) const PART: &str = "part";
 pub(super) const CALLBACK: &str = "callback";
-const DETACHED: &str = "detached";
+pub(super) const DETACHED: &str = "detached";
 
 pub(super) const fn origin_name(origin: Origin) -> &'static str {
     match origin {
@@ -22,15 +22,15 @@ pub(super) const fn origin_name(origin: Origin) -> &'static str {
         Origin::Schedule(_) => SCHEDULE,
         Origin::Part(_) => PART,
         Origin::Callback(_) => CALLBACK,
-        Origin::Detached => DETACHED,
+        Origin::Detached(_) => DETACHED,
     }
 }
 
 /// The run that this one belongs to.
 pub(super) const fn parent(origin: Origin) -> Option<RunId> {
     match origin {
-        Origin::Manual | Origin::Schedule(_) | Origin::Detached => None,
-        Origin::Part(parent) => Some(parent.run),
+        Origin::Manual | Origin::Schedule(_) | Origin::Detached(None) => None,
+        Origin::Part(parent) | Origin::Detached(Some(parent)) => Some(parent.run),
         Origin::Callback(run) => Some(run),
     }
 }
@@ -42,11 +42,12 @@ pub(super) fn callbacks(callbacks: &[Callback]) -> Result<Option<String>, DbErr>
 pub(super) fn origin(row: &Model) -> Result<Origin, DbErr> {
     match (row.origin.as_str(), row.parent, row.parent_stage, row.nominal_us) {
         (MANUAL, None, None, None) => Ok(Origin::Manual),
-        (DETACHED, None, None, None) => Ok(Origin::Detached),
+        (DETACHED, None, None, None) => Ok(Origin::Detached(None)),
         (SCHEDULE, None, None, Some(at)) => Ok(Origin::Schedule(time(at))),
-        (PART, Some(run), Some(stage), None) => {
+        (kind @ (PART | DETACHED), Some(run), Some(stage), None) => {
             let stage = u32::try_from(stage).map_err(|_| corrupt("stage"))?;
-            Ok(Origin::Part(Parent { run: RunId::new(run), stage: StageNo::new(stage) }))
+            let parent = Parent { run: RunId::new(run), stage: StageNo::new(stage) };
+            Ok(if kind == PART { Origin::Part(parent) } else { Origin::Detached(Some(parent)) })
         }
         (CALLBACK, Some(run), None, None) => Ok(Origin::Callback(RunId::new(run))),
         (_, _, _, _) => Err(corrupt("origin of run")),

@@ -199,7 +199,7 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         terms: Set(document::unproven(&spec.terms)?),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
         parent: Set(parent(spec.origin).map(RunId::uuid)),
-        parent_stage: Set(spec.parent().map(|parent| parent.stage.number().into())),
+        parent_stage: Set(spec.origin.starter().map(|parent| parent.stage.number().into())),
         callbacks: Set(callbacks(&spec.callbacks)?),
         origin: Set(origin_name(spec.origin).to_owned()),
         nominal_us: Set(spec.origin.nominal().map(micros)),

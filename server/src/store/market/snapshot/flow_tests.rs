@@ -28,6 +28,7 @@ fn task(name: &str, text: &str) -> Block {
     let work = ContainerTask {
         container: Container { code, ..build::container() },
         reads: Reads::Nothing,
+        queue: None,
         timeout_secs: 60,
         retries: 0,
         waits: None,

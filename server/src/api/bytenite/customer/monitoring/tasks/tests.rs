@@ -62,8 +62,11 @@ async fn task_shows_its_states_and_every_attempt() {
     let lease = given(&server, node).await;
     let coordinator = &server.app.coordinator;
     let say = async |running_ms, ended| {
-        let held =
-            if ended { vec![] } else { vec![Held { lease, running_ms, waits_for_bucket: false }] };
+        let held = if ended {
+            vec![]
+        } else {
+            vec![Held { lease, running_ms, waits_for_bucket: false, progress: None }]
+        };
         let (input_bytes, metering) = (7, Metering::Counters);
         let usage =
             Usage { cpu_ms: 1500, wall_ms: 2000, input_bytes, metering, ..Usage::default() };

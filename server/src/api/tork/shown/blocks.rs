@@ -2,12 +2,25 @@
 
 use serde_json::Value;
 
+use crate::jobs::plans::PlanRun;
+
 /// A task of a document.
 #[derive(Debug, Clone, Copy)]
 pub struct Placed<'a> {
     pub task: &'a Value,
     /// The number of the outermost task that it lies in, from 1.
     pub position: u64,
+}
+
+/// What a run does, as its customer wrote it: the document of its job, or the sub-job in it that the
+/// run is.
+pub fn document(of: &PlanRun) -> &Value {
+    let path = of.part.iter().flat_map(|part| &part.path);
+    path.fold(&of.work().document, |document, block| {
+        let task = usize::from(block.number()).checked_sub(1);
+        let placed = task.and_then(|task| tasks(document).get(task).copied());
+        placed.map_or(&Value::Null, |placed| &placed.task["subjob"])
+    })
 }
 
 /// The tasks by the numbers of their blocks from 1: block 0 is the job itself.

@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::blocks;
-use super::ids;
 use super::redact::{HIDDEN, Redactor};
 use super::task_out::{TaskOut, TasksOf, is_named};
 use super::words::JobState;
+use crate::api::tork::ids;
 use crate::jobs::plans::PlanRun;
 use crate::jobs::plans::executions::Executions;
 
@@ -22,6 +22,9 @@ use crate::jobs::plans::executions::Executions;
 #[schema(as = TorkJobSummary)]
 pub struct Summary {
     id: String,
+    /// The task that has started it, where it is a sub-job.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent_id: Option<String>,
     /// What expressions read, by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     inputs: BTreeMap<String, String>,
@@ -124,26 +127,41 @@ pub fn inputs(document: &Value) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// What a job was given: a sub-job what its inputs were when it began.
+fn inputs_of(of: &PlanRun, redactor: &Redactor) -> BTreeMap<String, String> {
+    let Some(part) = &of.part else { return inputs(&of.work().document) };
+    let named = part.inputs.iter();
+    named.map(|(name, value)| (name.clone(), redactor.named(name, value))).collect()
+}
+
 impl Summary {
     /// `ended` is how many outermost tasks have ended.
     pub fn of(of: &PlanRun, ended: u64, redactor: &Redactor) -> Self {
-        let PlanRun { job, run, schedule } = of;
-        let document = &of.work().document;
+        Self::with_progress(of, ended, 0, redactor)
+    }
+
+    /// The same, where this many hundredths of the next outermost task are done.
+    fn with_progress(of: &PlanRun, ended: u64, of_next: u8, redactor: &Redactor) -> Self {
+        let PlanRun { job, run, schedule, part } = of;
+        let document = blocks::document(of);
+        let text = |name: &str| document[name].as_str().unwrap_or_default().to_owned();
         let (state, task_count) = (JobState::from(run.state), blocks::outermost(document).len());
         let at = run.ended_at();
-        let hundredths = (ended * 10_000).checked_div(task_count as u64).unwrap_or(0);
+        let done = ended * 10_000 + u64::from(of_next) * 100;
+        let hundredths = done.checked_div(task_count as u64).unwrap_or(0);
         let progress = match hundredths % 100 {
             0 => Some(serde_json::Number::from(hundredths / 100)),
             part => format!("{}.{part:02}", hundredths / 100).parse().ok(),
         };
         Self {
             id: ids::write(of.id()),
-            inputs: inputs(document),
-            name: job.name.clone(),
-            description: job.description.clone(),
-            tags: job.tags.clone(),
+            parent_id: part.as_ref().map(|part| ids::write(part.starter)),
+            inputs: inputs_of(of, redactor),
+            name: text("name"),
+            description: text("description"),
+            tags: if part.is_some() { Vec::new() } else { job.tags.clone() },
             state,
-            created_at: if schedule.is_some() {
+            created_at: if schedule.is_some() || part.is_some() {
                 run.started_at().unwrap_or(job.created_at)
             } else {
                 job.created_at
@@ -158,7 +176,7 @@ impl Summary {
                 .error()
                 .filter(|_| state == JobState::Failed)
                 .map(|text| redactor.text(text)),
-            progress: progress.filter(|_| ended > 0),
+            progress: progress.filter(|_| done > 0),
             schedule: schedule.as_ref().map(|schedule| ScheduleOf {
                 id: ids::write(schedule.job.uuid()),
                 cron: cron(schedule),
@@ -169,7 +187,7 @@ impl Summary {
 
 impl Full {
     pub fn of(of: &PlanRun, executions: &Executions, redactor: &Redactor) -> Self {
-        let document = &of.work().document;
+        let document = blocks::document(of);
         let tasks = blocks::tasks(document);
         let shown = TasksOf { run: of, executions, tasks: &tasks, redactor };
         let values = executions.values.iter().filter(|(name, _)| is_named(name));
@@ -178,18 +196,23 @@ impl Full {
         let definition = fields
             .iter()
             .filter_map(|name| Some(((*name).to_owned(), document.get(name)?.clone())));
+        // The outermost tasks run one after the other.
+        let outermost = executions.items.iter().filter(|execution| execution.parent.is_none());
+        let of_next = outermost.filter_map(|execution| execution.progress).next().unwrap_or(0);
+        let summary = Summary::with_progress(of, executions.ended, of_next, redactor);
+        let context = Context {
+            job: ContextJob { id: ids::write(of.id()), name: summary.name.clone() },
+            inputs: summary.inputs.clone(),
+            secrets: secrets.map(|(name, _)| (name.clone(), HIDDEN)).collect(),
+            tasks: values
+                .map(|(name, value)| (name.clone(), redactor.named(name, value)))
+                .collect(),
+        };
         Self {
-            summary: Summary::of(of, executions.ended, redactor),
+            summary,
             tasks: blocks::outermost(document).to_vec(),
             execution: shown.all(),
-            context: Context {
-                job: ContextJob { id: ids::write(of.id()), name: of.job.name.clone() },
-                inputs: inputs(document),
-                secrets: secrets.map(|(name, _)| (name.clone(), HIDDEN)).collect(),
-                tasks: values
-                    .map(|(name, value)| (name.clone(), redactor.named(name, value)))
-                    .collect(),
-            },
+            context,
             definition: definition.collect(),
         }
     }

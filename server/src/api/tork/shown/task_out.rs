@@ -1,19 +1,21 @@
 //! Tasks as this API shows them: an attempt of one, with what its document says.
 
 use chrono::{DateTime, Utc};
+use common::protocol::Failure;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
-use super::blocks::Placed;
-use super::compile::{HIDDEN_VAR, hidden_var};
-use super::ids;
+use super::blocks::{self, Placed};
 use super::redact::Redactor;
 use super::words::TaskState;
+use crate::api::tork::compile::{HIDDEN_VAR, QUEUE, hidden_var};
+use crate::api::tork::ids;
 use crate::jobs::plans::PlanRun;
 use crate::jobs::plans::executions::{Execution, Executions, State};
 
-const QUEUE: &str = "default";
+/// What is wrong with a task that takes longer than it may.
+const TIMED_OUT: &str = "context deadline exceeded";
 /// What of a task's document is shown as it is.
 const SHOWN: [&str; 25] = [
     "name",
@@ -69,6 +71,9 @@ pub struct TaskOut {
     failed_at: Option<DateTime<Utc>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+    /// Hundredths of it that are done, as it says itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<u8>,
     /// What it gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     result: Option<String>,
@@ -112,6 +117,7 @@ impl TasksOf<'_> {
             None => Some(stage.opened_at).filter(|_| execution.state != State::Waiting),
         };
         let error = attempt.and_then(|attempt| attempt.error.as_deref());
+        let failure = attempt.and_then(|attempt| attempt.head).and_then(|head| head.failure);
         Some(TaskOut {
             id: ids::write(execution.id),
             job_id: ids::write(self.run.id()),
@@ -123,7 +129,11 @@ impl TasksOf<'_> {
             started_at: started.filter(|_| execution.state != State::Skipped),
             completed_at: ended.filter(|_| is_done),
             failed_at: ended.filter(|_| is_failed),
-            error: error.filter(|_| is_failed).map(|error| self.redactor.text(error)),
+            error: error.filter(|_| is_failed).map(|error| match failure {
+                Some(Failure::Timeout) => TIMED_OUT.to_owned(),
+                Some(_) | None => self.redactor.text(error),
+            }),
+            progress: execution.progress.filter(|_| execution.state == State::Running),
             result: self.result(execution, placed).map(|text| self.redactor.text(text)),
             node_id: attempt.and_then(|attempt| attempt.node).map(|node| ids::write(node.uuid())),
             definition: self.definition(execution, placed.task),
@@ -143,12 +153,19 @@ impl TasksOf<'_> {
 
     /// What the task's document says, and what its job says where it says nothing.
     fn definition(&self, execution: &Execution, task: &Value) -> Map<String, Value> {
-        let defaults = &self.run.work().document["defaults"];
+        let defaults = &blocks::document(self.run)["defaults"];
         let mut shown = Map::new();
         for field in SHOWN {
             if let Some(value) = task.get(field) {
                 shown.insert(field.to_owned(), value.clone());
             }
+        }
+        if let Some(Value::Object(subjob)) = shown.get_mut("subjob")
+            && execution.state != State::Waiting
+            && execution.state != State::Skipped
+        {
+            let child = self.run.run.id.of_child(execution.stage.no.number());
+            subjob.insert("id".to_owned(), json!(ids::write(child.uuid())));
         }
         if ["parallel", "each", "subjob"].iter().any(|kind| task.get(*kind).is_some()) {
             return shown;
