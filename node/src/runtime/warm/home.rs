@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn home_has_the_files_of_one_task_at_a_time() {
         let Bench { home, places, dir } = bench();
-        fs::write(places.inputs.join("data.bin"), "x").unwrap();
+        fs::write(places.inputs.join("data"), "x").unwrap();
 
         home.enter(&places).unwrap();
-        assert_eq!(names(&home.inputs()), ["data.bin"]);
+        assert_eq!(names(&home.inputs()), ["data"]);
         fs::create_dir(home.results().join("folder")).unwrap();
         fs::write(home.results().join("folder/a"), "a").unwrap();
         fs::write(home.shared().join("0/value"), "v").unwrap();
