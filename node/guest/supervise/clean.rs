@@ -41,11 +41,12 @@ impl Cleaner {
         })
     }
 
-    /// Empties what tasks can write to; `Err` says what is left.
-    pub fn clean(&self) -> Result<(), String> {
+    /// Empties what tasks can write to; `Err` says what is left. `begins` is called before the
+    /// first file is removed, which may be one of many.
+    pub fn clean(&self, begins: &mut dyn FnMut()) -> Result<(), String> {
         let mut entries = 0;
         for folder in &self.folders {
-            empty(folder, 0, &mut entries)
+            empty(folder, 0, &mut entries, begins)
                 .map_err(|error| format!("{} cannot be emptied: {error}", folder.display()))?;
         }
         for (kind, list) in &self.shared {
@@ -81,7 +82,12 @@ pub fn kill_all(mut wait: impl FnMut()) -> bool {
 }
 
 /// Removes all that is in a folder, whose modes may be anything.
-fn empty(folder: &Path, depth: usize, entries: &mut usize) -> io::Result<()> {
+fn empty(
+    folder: &Path,
+    depth: usize,
+    entries: &mut usize,
+    begins: &mut dyn FnMut(),
+) -> io::Result<()> {
     if depth > DEPTH_MAX {
         return Err(io::Error::other("folders lie too deep"));
     }
@@ -98,6 +104,9 @@ fn empty(folder: &Path, depth: usize, entries: &mut usize) -> io::Result<()> {
     let mut is_open = depth == 0;
     for entry in found {
         let entry = entry?;
+        if *entries == 0 {
+            begins();
+        }
         *entries += 1;
         if *entries > ENTRIES_MAX {
             return Err(io::Error::other("there are too many files"));
@@ -108,7 +117,7 @@ fn empty(folder: &Path, depth: usize, entries: &mut usize) -> io::Result<()> {
         }
         let path = entry.path();
         if entry.file_type()?.is_dir() {
-            empty(&path, depth + 1, entries)?;
+            empty(&path, depth + 1, entries, begins)?;
             fs::remove_dir(&path)?;
         } else {
             fs::remove_file(&path)?;

@@ -105,9 +105,16 @@ impl Supervisor {
                 return Err(io::Error::other("the node asks for no task"));
             }
             let task = Task::decode(&bytes)?;
-            let left = match self.run(&task)? {
-                true => self.cleaner.clean().err().unwrap_or_default(),
-                false => "processes do not end, or keep a pipe open".to_owned(),
+            let left = if self.run(&task)? {
+                let Self { node, unsent, cleaner, .. } = self;
+                // The node need not wait for that to know how the task ended.
+                let mut tell = || {
+                    let _ = node.write_all(unsent);
+                    unsent.clear();
+                };
+                cleaner.clean(&mut tell).err().unwrap_or_default()
+            } else {
+                "processes do not end, or keep a pipe open".to_owned()
             };
             self.say(Kind::Clean, left.as_bytes());
             self.send()?;
