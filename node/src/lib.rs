@@ -194,11 +194,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let most = limits.kept();
     let packages =
         Packages::open(&data_dir, storage::packages::BYTES_MAX.min(most)).map_err(Error::Cache)?;
-    let sizes = CacheSizes {
-        user_bytes: options.caches.user_bytes.min(most),
-        shared_bytes: options.caches.shared_bytes.min(most),
-    };
-    let caches = Caches::open(&data_dir, sizes).map_err(Error::Cache)?;
+    let caches = Caches::open(&data_dir, options.caches.at_most(most)).map_err(Error::Cache)?;
     let warm = Pool::open(&data_dir.work(), &data_dir.temporary()).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last message.
     let link_stop = CancellationToken::new();
