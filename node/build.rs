@@ -23,6 +23,8 @@ const OPTIONS: [&str; 10] = [
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed=guest");
+    // The supervisor is compiled with it, too.
+    println!("cargo::rerun-if-changed=src/runtime/warm/protocol.rs");
     let out = env::var_os("OUT_DIR").expect("Cargo sets it");
     for entry in fs::read_dir("guest").expect("guest is a folder of this crate") {
         let path = entry.expect("guest can be listed").path();

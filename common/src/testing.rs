@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::access::Scopes;
 use crate::call::{Answer, Call, CallTask, Method, Retry, Waits};
-use crate::compute::container::{Command, ContainerSpec, Content, Parts, Program};
+use crate::compute::container::{Command, ContainerSpec, Content, Isolation, Parts, Program};
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
@@ -61,6 +61,7 @@ pub fn code() -> PackageCode {
         image: Image::Binary,
         entrypoint: "main".parse().expect("a plain name"),
         params: Params::new(),
+        isolation: Isolation::default(),
     }
 }
 

@@ -443,6 +443,7 @@ impl<R: ServerClient> Agent<R> {
                 "containers still exist after the grace period; they are removed at the next start"
             );
         }
+        self.tools.warm.close().await;
     }
 }
 

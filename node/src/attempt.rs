@@ -30,6 +30,7 @@ use crate::metrics::NodeMetrics;
 use crate::runtime::Launch;
 use crate::runtime::docker::{Docker, Image};
 use crate::runtime::launch::{self, Folders, Launches};
+use crate::runtime::warm::Pool;
 use crate::server_client::ServerClient;
 use crate::server_client::transfer;
 use crate::storage::caches::{Caches, Mounted};
@@ -37,6 +38,7 @@ use crate::storage::packages::{Package, Packages};
 use containers::{Containers, Ran};
 use progress::Progress;
 use stopped::{Stopped, failed, judge, short};
+use warmed::Warmed;
 
 mod containers;
 mod inputs;
@@ -45,6 +47,7 @@ pub mod results;
 pub mod room;
 mod stopped;
 mod value;
+mod warmed;
 
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 8;
@@ -59,6 +62,8 @@ pub struct Tools<R> {
     pub packages: Packages,
     pub caches: Caches,
     pub engine: Docker,
+    /// Containers that stay for several tasks.
+    pub warm: Pool,
     pub logs: LogBook,
     /// Transfers to attempts at the same time, when they have their images.
     pub downloads: Semaphore,
@@ -251,21 +256,36 @@ async fn in_turn<R: ServerClient>(
     // moment, when the lease is known to be in force; and which GPU it gets is known with its turn.
     let has_secrets = attempt.work.secrets || attempt.work.late;
     let is_late = has_secrets || attempt.gpu.is_some() || !launches.sides.is_empty();
-    if !is_late {
-        containers.make_first(&tools.engine, launches).await?;
+    let mut warmed = Warmed::of(attempt, tools, launches, containers.images(), own);
+    match &mut warmed {
+        Some(warmed) => warmed.prepare(attempt, tools).await?,
+        None if is_late => {}
+        None => containers.make_first(&tools.engine, launches).await?,
     }
-    let gpu = until(stop, admitted(attempt.lease, events)).await?;
-    let gpu = gpu.map(|gpu| gpu.id);
     let ran = async {
-        until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
-        if has_secrets {
-            until(stop, give_texts(attempt, tools, own, launches)).await?;
-        }
-        launches.steps.iter_mut().for_each(|step| step.gpu.clone_from(&gpu));
-        containers.run(tools, launches, events, stop).await
+        let gpu = until(stop, admitted(attempt.lease, events)).await?;
+        let gpu = gpu.map(|gpu| gpu.id);
+        let ran = async {
+            until(stop, async { Ok(tools.disk.above_floor().await?) }).await?;
+            if has_secrets {
+                until(stop, give_texts(attempt, tools, own, launches)).await?;
+            }
+            launches.steps.iter_mut().for_each(|step| step.gpu.clone_from(&gpu));
+            if let Some(warmed) = &mut warmed
+                && let Some(ran) = warmed.run(attempt, tools, launches, events, stop).await?
+            {
+                return Ok(ran);
+            }
+            containers.run(tools, launches, events, stop).await
+        };
+        let ended = ran.await;
+        tell(events, Event::Ended(attempt.lease)).await.and(ended)
     };
     let ended = ran.await;
-    tell(events, Event::Ended(attempt.lease)).await.and(ended)
+    if let Some(warmed) = &mut warmed {
+        warmed.leave().await;
+    }
+    ended
 }
 
 /// Gives the containers what is theirs alone and is kept in memory only: the texts that are known
@@ -327,7 +347,7 @@ struct Given {
 }
 
 /// Where containers are made from, once more when all their texts are known.
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy)]
 struct OwnTexts<'a> {
     folders: Folders<'a>,
     share: &'a Arc<Share>,
@@ -354,7 +374,10 @@ async fn prepare<R: ServerClient>(
     tools.engine.writable_dir(results, work.workspace, work.container.profile)?;
     // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.data_dir.temporary();
-    let images = tools.engine.images(work, &tools.remote, lease, &temporary).await?;
+    let images = match tools.warm.image(work) {
+        Some(image) => vec![image],
+        None => tools.engine.images(work, &tools.remote, lease, &temporary).await?,
+    };
     let (package, caches) = match work.package {
         None => (None, None),
         Some(WorkPackage { owner, digest }) => {

@@ -6,6 +6,10 @@ pub const ESCAPE_KIT: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/escape")
 /// Ends with [`PROBE_CODE`]; see `guest/probe.rs`.
 pub const PROBE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/probe"));
 pub const PROBE_CODE: i64 = 42;
+/// Runs one task after the other as a container's first process; see `guest/supervise`.
+pub const SUPERVISOR: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/supervise"));
+/// Ends at once; see `guest/nothing.rs`.
+pub const NOTHING: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/nothing"));
 /// Waits until it is killed; see `guest/hold.rs`.
 pub const HOLD: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hold"));
 

@@ -12,6 +12,7 @@ mod logs;
 mod machine;
 mod metrics;
 mod net;
+pub mod own_task;
 mod registry;
 mod runtime;
 mod server_client;
@@ -46,6 +47,7 @@ use crate::metrics::{Metered, NodeMetrics};
 use crate::net::ssrf_guard::SsrfGuard;
 pub use crate::runtime::docker::Allowed;
 use crate::runtime::docker::{Docker, Images, NotConnected};
+use crate::runtime::warm::Pool;
 use crate::storage::caches::Caches;
 pub use crate::storage::caches::Sizes as CacheSizes;
 use crate::storage::packages::Packages;
@@ -193,11 +195,8 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
     let most = limits.kept();
     let packages =
         Packages::open(&data_dir, storage::packages::BYTES_MAX.min(most)).map_err(Error::Cache)?;
-    let sizes = CacheSizes {
-        user_bytes: options.caches.user_bytes.min(most),
-        shared_bytes: options.caches.shared_bytes.min(most),
-    };
-    let caches = Caches::open(&data_dir, sizes).map_err(Error::Cache)?;
+    let caches = Caches::open(&data_dir, options.caches.at_most(most)).map_err(Error::Cache)?;
+    let warm = Pool::open(&data_dir.work(), &data_dir.temporary()).map_err(Error::Cache)?;
     // Of its own, so that the link outlives the agent's last message.
     let link_stop = CancellationToken::new();
     let _link_stop = link_stop.clone().drop_guard();
@@ -218,6 +217,7 @@ pub async fn run(options: Options, stop: CancellationToken) -> Result<(), Error>
         packages,
         caches,
         engine,
+        warm,
         logs: LogBook::default(),
         downloads: Semaphore::new(TRANSFERS_AT_ONCE),
         uploads: Semaphore::new(TRANSFERS_AT_ONCE),

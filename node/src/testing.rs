@@ -30,6 +30,7 @@ use crate::logs::LogBook;
 use crate::metrics::NodeMetrics;
 use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Allowed, Docker, Images};
+use crate::runtime::warm::Pool;
 use crate::server_client::ServerClient;
 use crate::storage::caches::{Caches, Sizes};
 use crate::storage::packages::{BYTES_MAX, Packages};
@@ -294,6 +295,7 @@ async fn tools_of(
         remote: server.clone(),
         packages: Packages::open(&data_dir, BYTES_MAX).unwrap(),
         caches: Caches::open(&data_dir, SIZES).unwrap(),
+        warm: Pool::open(&data_dir.work(), &data_dir.temporary()).unwrap(),
         data_dir,
         engine,
         logs: LogBook::default(),

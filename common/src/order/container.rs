@@ -7,7 +7,7 @@ use std::ops::Deref;
 
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::compute::container::{Command, ContainerPath, Network, Profile, SpecError};
+use crate::compute::container::{Command, ContainerPath, Isolation, Network, Profile, SpecError};
 use crate::compute::environment::{Environment, InvalidEnvironment};
 use crate::compute::resources::Resources;
 use crate::expression::Template;
@@ -62,6 +62,8 @@ pub struct ContainerOrder {
     pub profile: Profile,
     #[serde(default)]
     pub network: Network,
+    #[serde(default, skip_serializing_if = "Isolation::is_default")]
+    pub isolation: Isolation,
     /// Only nodes of the workspace's own may run it.
     #[serde(default)]
     pub own_nodes: bool,
@@ -134,6 +136,7 @@ impl ContainerOrder {
             retries: 0,
             profile: Profile::default(),
             network: Network::default(),
+            isolation: Isolation::default(),
             own_nodes: false,
         }
     }

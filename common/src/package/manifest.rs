@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::loose::{Invalid, Loose};
 use super::tag::{self, Version};
-use crate::compute::container::RelativePath;
+use crate::compute::container::{Isolation, RelativePath};
 use crate::compute::resources::Resources;
 use crate::input::text::is_plain;
 use crate::secret::{self, Hidden};
@@ -54,6 +54,8 @@ pub struct Manifest {
     pub gpus: Vec<String>,
     /// The ids of the secrets to be injected.
     pub secrets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Isolation::is_default")]
+    pub isolation: Isolation,
 }
 
 /// What a package does in a template.
@@ -119,12 +121,23 @@ impl Manifest {
             return Err(Invalid::new(fields.name("description"), problem));
         }
         let entrypoint = fields.text("entrypoint")?.unwrap_or_else(|| "main.py".to_owned());
+        let isolation = isolation(&mut fields)?;
         let entrypoint = checked_entrypoint(&fields.name("entrypoint"), entrypoint)?;
         // Published manifests have it, and it never did anything.
         fields.ignore("requirements");
         fields.finish_leniently()?;
-        let manifest =
-            Self { name, version, kind, description, platform, entrypoint, needs, gpus, secrets };
+        let manifest = Self {
+            name,
+            version,
+            kind,
+            description,
+            platform,
+            entrypoint,
+            needs,
+            gpus,
+            secrets,
+            isolation,
+        };
         Ok((manifest, login))
     }
 }
@@ -134,6 +147,13 @@ fn kind(fields: &mut Loose) -> Result<Kind, Invalid> {
     let Some(name) = fields.text("type")? else { return Ok(Kind::App) };
     Kind::from_name(&name.to_lowercase())
         .ok_or_else(|| Invalid::new(field, "must be app, partitioner or assembler"))
+}
+
+fn isolation(fields: &mut Loose) -> Result<Isolation, Invalid> {
+    let field = fields.name("isolation");
+    let Some(name) = fields.text("isolation")? else { return Ok(Isolation::default()) };
+    Isolation::from_name(&name.to_lowercase())
+        .ok_or_else(|| Invalid::new(field, "must be warm or fresh"))
 }
 
 /// What the platform's settings say.

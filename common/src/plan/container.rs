@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{Contract, LateText, contract};
-use crate::compute::container::{ContainerSpec, Grants, RelativePath};
+use crate::compute::container::{ContainerSpec, Grants, Isolation, RelativePath};
 use crate::compute::environment::Environment;
 use crate::compute::image::Pinned;
 use crate::compute::resources::Resources;
@@ -60,6 +60,8 @@ pub struct PackageCode {
     /// The file in the package's `app` folder that is run.
     pub entrypoint: RelativePath,
     pub params: Params,
+    #[serde(default, skip_serializing_if = "Isolation::is_default")]
+    pub isolation: Isolation,
 }
 
 /// Programs of images.

@@ -197,6 +197,7 @@ impl PackageCode {
                 (Content::WorkspaceCache, dir(USER_CACHE)),
                 (Content::SharedCache, dir(SHARED_CACHE)),
             ]),
+            isolation: self.isolation,
             ..Parts::of(program)
         })?)
     }

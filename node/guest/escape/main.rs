@@ -11,6 +11,7 @@ mod identity;
 mod kernel;
 mod limits;
 mod network;
+mod supervisor;
 
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Command, ExitCode};
@@ -21,8 +22,14 @@ type Held = Result<(), String>;
 /// A name, and what is tried under it.
 type Try = (&'static str, fn() -> Held);
 
-const FAMILIES: [&[Try]; 5] =
-    [identity::TRIES, kernel::TRIES, files::TRIES, network::TRIES, limits::TRIES];
+const FAMILIES: [&[Try]; 6] = [
+    identity::TRIES,
+    kernel::TRIES,
+    files::TRIES,
+    network::TRIES,
+    limits::TRIES,
+    supervisor::TRIES,
+];
 
 /// What containers of the profile `plain` may do: these are no ways out of them. `/tmp` lies in
 /// their root there, which is counted as what they write: who fills it is ended, and the kit with
@@ -50,9 +57,12 @@ fn main() -> ExitCode {
         return run_one(&name);
     }
     let is_plain = std::env::var("PROFILE").is_ok_and(|profile| profile == "plain");
+    // The container's first process is the node's, and not this one.
+    let is_supervised = std::os::unix::process::parent_id() == 1;
     let mut all_held = true;
     for (name, _) in FAMILIES.into_iter().flatten() {
-        if is_plain && PLAIN.contains(name) {
+        let is_other = !is_supervised && name.starts_with("supervisor-");
+        if is_other || (is_plain && PLAIN.contains(name)) {
             continue;
         }
         match run_apart(name) {
@@ -83,7 +93,8 @@ fn run_apart(name: &str) -> Held {
 fn run_one(name: &str) -> ExitCode {
     // Where memory runs out, the try ends and not the kit.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
-    let all = FAMILIES.into_iter().flatten().chain(limits::HELPERS);
+    let helpers = limits::HELPERS.iter().chain(supervisor::HELPERS);
+    let all = FAMILIES.into_iter().flatten().chain(helpers);
     let held = match all.into_iter().find(|(known, _)| *known == name) {
         Some((_, attempt)) => attempt(),
         None => Err("no try has this name".to_owned()),

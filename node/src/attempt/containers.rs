@@ -39,6 +39,10 @@ impl<'a> Containers<'a> {
         Self { images, step: None, sides: Vec::new(), network: None }
     }
 
+    pub const fn images(&self) -> &'a [Image] {
+        self.images
+    }
+
     /// Makes the container of the first step.
     pub async fn make_first(
         &mut self,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::compute::container::{Command, ContainerSpec, Parts, Program};
+use common::compute::container::{Command, ContainerSpec, Isolation, Parts, Program};
 use common::digest::Digest;
 use common::protocol::Cache;
 use common::secret::SecretKind;
@@ -42,7 +42,16 @@ async fn lived_in(
 
 /// Lives an attempt at this work to its end.
 pub async fn lived_as(tools: &Arc<Tools<FakeServer>>, work: Work) -> Receipt {
-    let (lease, work) = (lease(0), Arc::new(work));
+    let receipt = lived_beside(tools, work, 0).await;
+    tools.warm.close().await;
+    assert_eq!(std::fs::read_dir(tools.data_dir.work()).unwrap().count(), 0);
+    assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
+    receipt
+}
+
+/// The same as one of several attempts.
+async fn lived_beside(tools: &Arc<Tools<FakeServer>>, work: Work, index: u32) -> Receipt {
+    let (lease, work) = (lease(index), Arc::new(work));
     let (inputs, environment) = (Inputs::Files, Environment::default());
     let attempt = Attempt { lease, work, gpu: None, inputs, environment };
     let (events, mut heard) = mpsc::channel(8);
@@ -57,9 +66,51 @@ pub async fn lived_as(tools: &Arc<Tools<FakeServer>>, work: Work) -> Receipt {
     let receipt = run(attempt, Arc::clone(tools), events, CancellationToken::new()).await;
 
     admitting.await.unwrap();
+    opened(&receipt.unwrap())
+}
+
+#[tokio::test]
+async fn attempts_of_a_stage_follow_one_another_in_a_container_unless_they_want_their_own() {
+    let (server, _) = FakeServer::new();
+    let dir = tempfile::tempdir().unwrap();
+    let Some(tools) = tools(&server, dir.path()).await else { return };
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: only root can make control groups");
+        return;
+    }
+    let script = "b cat /etc/hostname > $RESULTS/host; b cat $INPUTS/in > $RESULTS/copy; \
+                  echo key $KEY; b ls /tmp > $RESULTS/left; echo x > /tmp/x";
+    server.state().package = script_package(script);
+    server.state().secrets = vec![secret("KEY", "TOPSECRET")];
+    let owner = crate::testing::WORKSPACE;
+    let digest = Digest::of(&server.state().package);
+    for (isolation, containers) in [(Isolation::Warm, 1), (Isolation::Fresh, 3)] {
+        let container = ContainerSpec::new(Parts { isolation, ..parts() }).unwrap();
+        let package = Some(WorkPackage { owner, digest });
+        let work = Work { package, secrets: true, container, ..work() };
+        let mut hosts = std::collections::HashSet::new();
+        for n in 0..3 {
+            let input = format!("input {n}").into_bytes();
+            server.state().inputs = BTreeMap::from([("in".to_owned(), input.clone())]);
+
+            let receipt = lived_beside(&tools, work.clone(), n).await;
+
+            let Outcome::Succeeded { outputs, .. } = receipt.outcome else { panic!("{receipt:?}") };
+            let text = |name: &str| {
+                let output = outputs.iter().find(|output| output.name == name).unwrap();
+                server.state().stored[&output.digest].clone()
+            };
+            assert_eq!((text("copy"), text("left")), (input, Vec::new()));
+            hosts.insert(text("host"));
+        }
+        assert_eq!(hosts.len(), containers, "{isolation:?}");
+        tools.warm.close().await;
+    }
+    let lines = tools.logs.batches().into_iter().flat_map(|batch| batch.lines);
+    let said: Vec<_> = lines.map(|line| line.text).filter(|line| line.starts_with("key")).collect();
+    assert_eq!(said, ["key ***"; 6]);
     assert_eq!(std::fs::read_dir(tools.data_dir.work()).unwrap().count(), 0);
     assert_eq!(tools.engine.remove_leftovers().await.unwrap(), 0);
-    opened(&receipt.unwrap())
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ mod network;
 mod output;
 mod samples;
 mod shelf;
+mod supervised;
 mod watch;
 
 use std::collections::HashMap;
@@ -54,11 +55,13 @@ use cgroup::{Cgroups, Group};
 use confinement::Confinement;
 use images::Ready;
 pub use images::{Images, Ready as Image};
-use meter::{Baseline, Meter};
+use meter::{Baseline, Meter, Told};
 pub use network::{Allowed, Shared as SharedNetwork};
-use output::{Pace, Said, Signals, pump};
+pub use output::Piece;
+use output::{Pace, Said, Signals, pieces, pump};
 pub use samples::{Samples, now_us};
 use shelf::Shelf;
+pub use supervised::Removal;
 use watch::watch;
 
 const LABEL: &str = "fanfold.node";
@@ -328,7 +331,8 @@ impl Docker {
         let start = Instant::now();
         let signals = Signals::default();
         let said = Said { logs: logs.clone(), lease: launch.lease, name: launch.name.clone() };
-        let pump = pump(output, said, launch.redactor.clone(), Pace::default(), signals.clone());
+        let pump =
+            pump(pieces(output), said, launch.redactor.clone(), Pace::default(), signals.clone());
         let pump = tokio::spawn(pump);
         let meter = Meter::start(self.client.clone(), id.clone(), group.clone(), baseline);
         let _sampling = meter.report(launch.lease, self.samples.clone());
@@ -366,7 +370,7 @@ impl Docker {
         if timeout(OUTPUT_GRACE, pump).await.is_err() {
             tracing::warn!("the container's output did not end");
         }
-        Ok(Ended { ending, usage: meter.usage(launch.needs, wall) })
+        Ok(Ended { ending, usage: meter.usage(launch.needs, wall, Told::default()) })
     }
 
     /// Waits for the container's end and gives its exit code.
@@ -389,15 +393,16 @@ impl Docker {
 
     /// Removes a container, whatever it does.
     pub async fn remove(&self, made: &Made) {
-        let id = &made.id;
-        let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-        match self.client.remove_container(id, Some(options)).await {
-            Ok(()) => {}
-            Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
-            Err(error) => {
-                tracing::warn!(error = %chain(&error), id, "a container cannot be removed")
-            }
-        }
+        remove(&self.client, &made.id).await;
+    }
+}
+
+async fn remove(client: &Client, id: &str) {
+    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+    match client.remove_container(id, Some(options)).await {
+        Ok(()) => {}
+        Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+        Err(error) => tracing::warn!(error = %chain(&error), id, "a container cannot be removed"),
     }
 }
 

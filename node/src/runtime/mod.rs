@@ -4,6 +4,7 @@
 pub mod docker;
 mod interpreter;
 pub mod launch;
+pub mod warm;
 
 use common::compute::resources::Usage;
 

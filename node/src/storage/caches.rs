@@ -56,6 +56,14 @@ pub struct Sizes {
     pub shared_bytes: u64,
 }
 
+impl Sizes {
+    /// The same, and none of them larger than `most`.
+    #[must_use]
+    pub fn at_most(self, most: u64) -> Self {
+        Self { user_bytes: self.user_bytes.min(most), shared_bytes: self.shared_bytes.min(most) }
+    }
+}
+
 impl Default for Sizes {
     fn default() -> Self {
         Self { user_bytes: 10 << 30, shared_bytes: 50 << 30 }

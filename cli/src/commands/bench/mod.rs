@@ -7,6 +7,7 @@ mod accept;
 mod calls;
 mod chunks;
 mod container;
+mod containers;
 mod data;
 mod figure;
 mod fleet;
@@ -27,6 +28,8 @@ pub enum Command {
     Chunks(chunks::Args),
     /// What a chunk costs beyond its container; needs a container engine
     Overhead(overhead::Args),
+    /// What is around a program in containers of each kind; needs a container engine
+    Containers(containers::Args),
     /// MB/s of cutting and folding, beside a plain copy
     Data(data::Args),
     /// What it takes to accept a run of a million chunks, and to come back to it after a kill
@@ -50,8 +53,14 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
             Some(report) => report.print(output),
             None => Ok(()),
         },
+        Command::Containers(args) => match containers::run(&args).await? {
+            Some(report) => report.print(output),
+            None => Ok(()),
+        },
         Command::All => {
-            for name in ["chunks", "overhead", "data", "accept", "calls", "schedules"] {
+            let names =
+                ["chunks", "overhead", "containers", "data", "accept", "calls", "schedules"];
+            for name in names {
                 let one = One::parse_from(["bench", name]);
                 Box::pin(run(one.command, output)).await?;
             }

@@ -14,6 +14,17 @@ pub enum Profile {
     Plain,
 }
 
+/// How far a task is kept apart from the other tasks of its stage on the same node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Isolation {
+    /// They may follow one another in a container, of which nothing is left in between.
+    #[default]
+    Warm,
+    /// Each has a container in which nothing has run before.
+    Fresh,
+}
+
 /// What a container reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -37,6 +48,26 @@ pub struct Grants {
     pub network: bool,
     /// Images of the node's own engine.
     pub local_images: bool,
+}
+
+impl Isolation {
+    pub const ALL: [Self; 2] = [Self::Warm, Self::Fresh];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Warm => "warm",
+            Self::Fresh => "fresh",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|isolation| isolation.as_str() == name)
+    }
+
+    /// Whether it is what tasks have where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Profile {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use check::{FILES_BYTES_MAX, SpecError};
-pub use isolation::{Grants, Network, Profile};
+pub use isolation::{Grants, Isolation, Network, Profile};
 pub use path::{
     ContainerPath, ENGINE_FILES, InvalidPath, RelativePath, SYSTEM_DIRS, TMP, is_within,
 };
@@ -76,6 +76,8 @@ pub struct Parts {
     pub profile: Profile,
     #[serde(default)]
     pub network: Network,
+    #[serde(default, skip_serializing_if = "Isolation::is_default")]
+    pub isolation: Isolation,
 }
 
 /// What one container runs.
@@ -217,6 +219,7 @@ impl Parts {
             files: BTreeMap::new(),
             profile: Profile::default(),
             network: Network::default(),
+            isolation: Isolation::default(),
         }
     }
 }

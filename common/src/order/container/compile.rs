@@ -137,6 +137,7 @@ impl ContainerWork {
             files: self.files.clone(),
             profile: self.profile,
             network: self.network,
+            isolation: self.isolation,
         })?)
     }
 }

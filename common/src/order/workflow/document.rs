@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::amount::Seconds;
 use super::step::{Needs, Retry, Step};
 use crate::call::Method;
-use crate::compute::container::{Network, Profile};
+use crate::compute::container::{Isolation, Network, Profile};
 use crate::expression::Template;
 use crate::plan::Name;
 use crate::secret::SecretId;
@@ -66,6 +66,9 @@ pub struct Defaults {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub network: Option<Network>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub isolation: Option<Isolation>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_nodes: Option<bool>,
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::amount::{Cpu, Mebibytes, Seconds};
 use super::document::{CallFile, ChildFile, EachFile};
-use crate::compute::container::{ContainerPath, Network, Profile};
+use crate::compute::container::{ContainerPath, Isolation, Network, Profile};
 use crate::expression::Template;
 use crate::plan::Name;
 use crate::secret::SecretId;
@@ -94,6 +94,10 @@ pub struct Step {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub network: Option<Network>,
+    /// warm, or fresh for a container in which nothing has run before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
+    pub isolation: Option<Isolation>,
     /// Only nodes of the job's own workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub own_nodes: Option<bool>,

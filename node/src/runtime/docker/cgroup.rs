@@ -2,12 +2,13 @@
 //! used, and they are still there when the engine has removed the container's. Nothing inside a
 //! container can write to them.
 
-use std::fs;
+use std::fs::{self, File, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bollard::models::{
     SystemInfo, SystemInfoCgroupDriverEnum as Driver, SystemInfoCgroupVersionEnum as Version,
@@ -49,6 +50,8 @@ struct Layout {
 pub struct Group {
     layout: Arc<Layout>,
     name: String,
+    /// Where the most memory is read since it was begun anew; `Some(None)` where it cannot be.
+    peak: OnceLock<Option<File>>,
 }
 
 /// How much memory a group has in use.
@@ -76,7 +79,7 @@ impl Cgroups {
         let layout = self.layout.as_ref()?;
         layout.forget_stale();
         let name = uuid::Uuid::new_v4().simple().to_string();
-        let group = Group { layout: Arc::clone(layout), name };
+        let group = Group { layout: Arc::clone(layout), name, peak: OnceLock::new() };
         match layout.make(&group.name) {
             Ok(()) => Some(group),
             Err(error) => {
@@ -260,8 +263,27 @@ impl Group {
         let bytes = self.number("memory", now)?;
         let stat = self.read("memory", "memory.stat");
         let cache = stat.and_then(|text| field(&text, cache)).unwrap_or(0);
-        let peak_bytes = self.number("memory", peak);
+        let peak_bytes = match self.peak.get() {
+            None => self.number("memory", peak),
+            Some(begun) => begun.as_ref().and_then(number_of),
+        };
         Some(Memory { bytes: bytes.saturating_sub(cache), peak_bytes })
+    }
+
+    /// Begins the most memory anew, for the next program in the same container. Where the kernel
+    /// cannot, it is not told from now on.
+    pub fn begin_peak(&self) {
+        let begun = self.peak.get_or_init(|| {
+            let name =
+                if self.layout.is_unified { "memory.peak" } else { "memory.max_usage_in_bytes" };
+            let path = self.layout.file("memory", &self.name, name);
+            let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
+            file.write_at(b"0", 0).ok().map(|_| file)
+        });
+        if let Some(file) = begun {
+            // It has been possible before.
+            let _ = file.write_at(b"0", 0);
+        }
     }
 
     /// Whether the kernel has ended something in it for lack of memory, where it tells.
@@ -301,6 +323,13 @@ impl Drop for Group {
     }
 }
 
+/// The number in a file of the kernel's, which is made anew each time it is read.
+fn number_of(file: &File) -> Option<u64> {
+    let mut buffer = [0; 32];
+    let count = file.read_at(&mut buffer, 0).ok()?;
+    std::str::from_utf8(&buffer[..count]).ok()?.trim().parse().ok()
+}
+
 /// A number in lines of a name and a number.
 fn field(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
@@ -317,7 +346,7 @@ mod tests {
     }
 
     fn group(layout: &Arc<Layout>) -> Group {
-        Group { layout: Arc::clone(layout), name: "ff00".to_owned() }
+        Group { layout: Arc::clone(layout), name: "ff00".to_owned(), peak: OnceLock::new() }
     }
 
     fn write(path: &Path, files: &[(&str, &str)]) {

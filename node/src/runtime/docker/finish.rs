@@ -70,10 +70,18 @@ fn ending(
 ) -> Ending {
     let Some(state) = state else { return Ending::Lost("its container was removed from outside") };
     let engine_failed = state.error.as_ref().is_some_and(|error| !error.is_empty());
+    let lacked_memory = state.oom_killed == Some(true) || lacked_memory;
+    if code != 0 && !lacked_memory && engine_failed {
+        return Ending::Lost("the container engine failed while it ran");
+    }
+    of_program(code, lacked_memory, disk_was_full)
+}
+
+/// The same of a program in a container that goes on.
+pub fn of_program(code: i64, lacked_memory: bool, disk_was_full: bool) -> Ending {
     match code {
         0 => Ending::Exited(0),
-        _ if state.oom_killed == Some(true) || lacked_memory => Ending::OutOfMemory,
-        _ if engine_failed => Ending::Lost("the container engine failed while it ran"),
+        _ if lacked_memory => Ending::OutOfMemory,
         _ if disk_was_full => Ending::DiskLow,
         _ if exit::KILLED.contains(&code) => Ending::Killed(code),
         _ => Ending::Exited(code),

@@ -36,6 +36,11 @@ pub struct Baseline {
 }
 
 impl Baseline {
+    /// Of a program that is started in a container in which others ran before.
+    pub fn of(group: &Group) -> Self {
+        Self { cpu_ns: group.cpu_ns().unwrap_or(0), began: None }
+    }
+
     #[cfg(test)]
     pub const fn seen_at(began: Option<DateTime<Utc>>) -> Self {
         Self { cpu_ns: 0, began }
@@ -98,6 +103,15 @@ impl Looked {
         let mib = memory.checked_div(sampled).unwrap_or(self.seen.memory_mib);
         (millis, mib << 20)
     }
+}
+
+/// What the node's own program in a container says beside the counters.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Told {
+    /// What it used itself, which is not the task's.
+    pub own_cpu_ns: u64,
+    /// The most memory of one process, where the kernel does not count that of all.
+    pub peak_bytes: u64,
 }
 
 /// What a group's counters say at the end.
@@ -163,16 +177,18 @@ impl Meter {
     }
 
     /// What the container used in `wall`, once it has ended.
-    pub fn usage(&self, needs: Resources, wall: Duration) -> Usage {
+    pub fn usage(&self, needs: Resources, wall: Duration, told: Told) -> Usage {
         let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.usage(self.counters(), needs, millis(wall))
+        seen.usage(self.counters(told), needs, millis(wall))
     }
 
     /// Nothing runs without any CPU time: a group that has counted none is not the container's.
-    fn counters(&self) -> Option<Counters> {
+    fn counters(&self, told: Told) -> Option<Counters> {
         let group = self.group.as_ref()?;
         let cpu_ns = group.cpu_ns().filter(|ns| *ns > 0)?.saturating_sub(self.baseline.cpu_ns);
-        let memory_peak_bytes = group.memory().and_then(|memory| memory.peak_bytes);
+        let cpu_ns = cpu_ns.saturating_sub(told.own_cpu_ns);
+        let counted = group.memory().and_then(|memory| memory.peak_bytes);
+        let memory_peak_bytes = counted.or(Some(told.peak_bytes).filter(|bytes| *bytes > 0));
         Some(Counters { cpu_ns, memory_peak_bytes })
     }
 }

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use bollard::container::{AttachContainerResults, LogOutput};
+use bytes::Bytes;
 use common::protocol::Stream;
 use common::run::task::Lease;
-use futures::StreamExt as _;
+use futures::future::ready;
+use futures::{Stream as Pieces, StreamExt as _};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
@@ -61,9 +63,29 @@ pub struct Said {
     pub name: String,
 }
 
+/// What a container wrote at once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    pub is_error: bool,
+    pub bytes: Bytes,
+}
+
+/// What the engine passes on of a container's output, to its end.
+pub fn pieces(attached: AttachContainerResults) -> impl Pieces<Item = Piece> + Unpin {
+    let whole = attached.output.take_while(|piece| ready(piece.is_ok()));
+    Box::pin(whole.filter_map(|piece| {
+        ready(piece.ok().map(|piece| match piece {
+            LogOutput::StdErr { message } => Piece { is_error: true, bytes: message },
+            LogOutput::StdOut { message }
+            | LogOutput::StdIn { message }
+            | LogOutput::Console { message } => Piece { is_error: false, bytes: message },
+        }))
+    }))
+}
+
 /// Reads a container's output to its end. One that writes faster than its pace waits for its reader.
 pub async fn pump(
-    mut output: AttachContainerResults,
+    mut output: impl Pieces<Item = Piece> + Unpin,
     said: Said,
     redactor: Redactor,
     pace: Pace,
@@ -75,7 +97,7 @@ pub async fn pump(
     let mut due = Instant::now() + period;
     loop {
         let piece = tokio::select! {
-            piece = output.output.next() => piece,
+            piece = output.next() => piece,
             () = sleep_until(due) => {
                 let progress = [stdout.progress(), stderr.progress()];
                 if progress.iter().any(|lines| !lines.is_empty()) {
@@ -86,15 +108,11 @@ pub async fn pump(
                 continue;
             }
         };
-        let Some(Ok(piece)) = piece else { break };
-        let (lines, stream, message) = match &piece {
-            LogOutput::StdErr { message } => (&mut stderr, Stream::Err, message),
-            LogOutput::StdOut { message }
-            | LogOutput::StdIn { message }
-            | LogOutput::Console { message } => (&mut stdout, Stream::Out, message),
-        };
-        said.write(stream, lines.feed(message));
-        let pause = meter.add(message.len(), Instant::now());
+        let Some(Piece { is_error, bytes }) = piece else { break };
+        let (lines, stream) =
+            if is_error { (&mut stderr, Stream::Err) } else { (&mut stdout, Stream::Out) };
+        said.write(stream, lines.feed(&bytes));
+        let pause = meter.add(bytes.len(), Instant::now());
         if meter.is_flooded(Instant::now()) {
             signals.flooded.cancel();
         }
@@ -159,7 +177,6 @@ impl Meter {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
     use futures::stream;
 
     use super::*;
@@ -219,8 +236,8 @@ mod tests {
         let signals = Signals::default();
         signals.ended.cancel();
 
-        pump(container(pieces), said(&logs, at), Redactor::default(), Pace::default(), signals)
-            .await;
+        let output = super::pieces(container(pieces));
+        pump(output, said(&logs, at), Redactor::default(), Pace::default(), signals).await;
 
         let mut lines = 0;
         while logs.any_unsent() {
@@ -248,6 +265,7 @@ mod tests {
             AttachContainerResults { output: Box::pin(slow), input: Box::pin(tokio::io::sink()) };
         let pace = Pace { progress_first: SECOND / 10, ..Pace::default() };
 
+        let output = super::pieces(output);
         pump(output, said(&logs, at), Redactor::default(), pace, Signals::default()).await;
 
         let lines = logs.batches().into_iter().flat_map(|batch| batch.lines);
@@ -262,8 +280,8 @@ mod tests {
         let pace = Pace { ahead_max: SECOND / 10, flood_max: SECOND / 5, ..Pace::default() };
         let signals = Signals::default();
 
-        let pump =
-            pump(container(pieces), said(&logs, at), Redactor::default(), pace, signals.clone());
+        let output = super::pieces(container(pieces));
+        let pump = pump(output, said(&logs, at), Redactor::default(), pace, signals.clone());
         let start = Instant::now();
         tokio::select! {
             () = pump => panic!("the stream has no end"),

@@ -205,6 +205,7 @@ async fn container(
         image,
         entrypoint: manifest.entrypoint,
         params,
+        isolation: manifest.isolation,
     };
     Ok(Container {
         code: Code::Package(Box::new(code)),

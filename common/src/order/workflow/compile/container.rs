@@ -159,6 +159,7 @@ impl Compiler<'_> {
             retries: retry(step, defaults).map_or(0, |retry| retry.limit),
             profile: step.profile.or(defaults.profile).unwrap_or_default(),
             network: step.network.or(defaults.network).unwrap_or_default(),
+            isolation: step.isolation.or(defaults.isolation).unwrap_or_default(),
             own_nodes: step.own_nodes.or(defaults.own_nodes).unwrap_or(false),
             ..ContainerOrder::of(
                 main,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use common::compute::container::{Command, ContainerPath, Network, Profile};
+use common::compute::container::{Command, ContainerPath, Isolation, Network, Profile};
 use common::compute::environment::Environment;
 use common::compute::image::Reference;
 use common::compute::resources::Resources;
@@ -45,7 +45,7 @@ const PROGRAM: [Field; 7] = [
     text("name", "Lower-case letters, digits and hyphens; of several containers"),
 ];
 
-const FIELDS: [Field; 22] = [
+const FIELDS: [Field; 23] = [
     PROGRAM[0],
     PROGRAM[1],
     PROGRAM[2],
@@ -71,6 +71,11 @@ const FIELDS: [Field; 22] = [
         "network",
         &NETWORKS,
         "none where it is left out; internet on nodes whose owners give containers a network",
+    ),
+    word(
+        "isolation",
+        &ISOLATIONS,
+        "warm where it is left out; fresh for a container in which nothing has run before",
     ),
     flag("own_nodes", "Only nodes of this workspace"),
     Field::new("before", Kind::Many(&STEP), "What runs before it, until one fails"),
@@ -102,6 +107,7 @@ const SIDE: Shape = Shape {
 
 pub const PROFILES: [&str; 2] = ["sealed", "plain"];
 pub const NETWORKS: [&str; 2] = ["none", "internet"];
+const ISOLATIONS: [&str; 2] = [Isolation::Warm.as_str(), Isolation::Fresh.as_str()];
 
 /// Reads a body of `CONTAINER`.
 pub fn read(mut body: Loose) -> Result<ContainerWork> {
@@ -122,6 +128,7 @@ pub fn read(mut body: Loose) -> Result<ContainerWork> {
         retries: body.small("retries", RETRIES_MAX)?.unwrap_or(0),
         profile: choice(&mut body, "profile", &PROFILES, &Profile::ALL)?,
         network: choice(&mut body, "network", &NETWORKS, &[Network::None, Network::Internet])?,
+        isolation: choice(&mut body, "isolation", &ISOLATIONS, &Isolation::ALL)?,
         own_nodes: body.flag("own_nodes")?.unwrap_or(false),
         ..ContainerOrder::of(main, needs)
     };

@@ -46,6 +46,8 @@ pub struct ContainerOut {
     profile: &'static str,
     /// What the containers reach: `none`, or `internet`.
     network: &'static str,
+    /// `warm`, or `fresh`: whether tasks follow one another in a container.
+    isolation: &'static str,
     /// Only nodes of the workspace may run it.
     own_nodes: bool,
 }
@@ -107,6 +109,7 @@ impl From<&ContainerWork> for ContainerOut {
             retries: work.retries,
             profile: PROFILES[usize::from(work.profile != Default::default())],
             network: NETWORKS[usize::from(work.network != Default::default())],
+            isolation: work.isolation.as_str(),
             own_nodes: work.own_nodes,
         }
     }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use common::call::Waits;
 use common::compute::container::{
-    Command, ContainerPath, ContainerSpec, Content, Network, Parts, Profile, Program, Side,
+    Command, ContainerPath, ContainerSpec, Content, Isolation, Network, Parts, Profile, Program,
+    Side,
 };
 use common::compute::environment::Environment;
 use common::compute::resources::Resources;
@@ -134,6 +135,7 @@ impl Compiler<'_> {
             files,
             profile: Profile::Plain,
             network: if has_network { Network::Internet } else { Network::None },
+            isolation: Isolation::default(),
         });
         let spec = spec.map_err(|error| refused(&place, error))?;
         let images = images.into_iter().map(OrderedPlan::image).collect();

@@ -1,0 +1,3 @@
+//! Does nothing, for benchmarks of what is around a task.
+
+fn main() {}

@@ -1,0 +1,290 @@
+//! Containers that stay: the tasks of one stage of a run follow one another in them.
+//!
+//! A container is made for one shape, which is everything that its tasks have in common, their run
+//! among it. It is never used for anything else. It goes when a task has left something, when no
+//! task has come for a while, and when it is old.
+
+mod container;
+mod home;
+pub mod link;
+#[cfg_attr(not(test), expect(dead_code, reason = "a half of it is the supervisor's"))]
+pub mod protocol;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use common::compute::container::Isolation;
+use common::error_chain::chain;
+use common::ids::RunId;
+use common::protocol::Work;
+use common::run::task::StageNo;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::task::TaskTracker;
+
+use super::docker::{Docker, Image};
+use super::{Error, Launch, Mount};
+use crate::guest::SUPERVISOR;
+pub use container::Warm;
+pub use home::{Home, Places};
+use link::{Link, SOCKET, Waiting};
+
+/// Where containers find the supervisor. Nothing else is mounted there.
+pub const GUEST: &str = "/.fanfold";
+const PROGRAM: &str = "supervise";
+/// What containers can write to beside their mounts, in memory.
+const SCRATCH: [&str; 3] = ["/tmp", "/dev/shm", "/dev/mqueue"];
+/// How long a container waits for its next task.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// After so long, or so many tasks, a new container is made: what the kernel keeps of what ran in
+/// one is bounded so.
+const AGE_MAX: Duration = Duration::from_secs(600);
+const TASKS_MAX: u32 = 100_000;
+/// The most containers that wait for tasks.
+const WAITING_MAX: usize = 32;
+
+/// What tasks have in common that may follow one another in a container.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Shape {
+    pub work: Arc<Work>,
+    /// The folders that are mounted for all of them.
+    pub folders: Vec<PathBuf>,
+}
+
+/// The containers of a node that wait for tasks.
+#[derive(Debug, Clone)]
+pub struct Pool(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    work: PathBuf,
+    program: PathBuf,
+    waiting: Mutex<Vec<Warm>>,
+    /// How many containers there are of each stage, with or without a task, and their image.
+    living: Mutex<HashMap<Stage, (usize, Image)>>,
+    /// Containers that are being removed.
+    removals: TaskTracker,
+    /// Something removes those that have waited for too long.
+    is_swept: AtomicBool,
+    /// No supervisor has ever answered: containers have to go without.
+    is_broken: AtomicBool,
+}
+
+/// A stage of a run. What its tasks have in common does not change.
+type Stage = (RunId, StageNo);
+
+/// Counts a container as long as it is there.
+#[derive(Debug)]
+struct Living {
+    inner: Arc<Inner>,
+    stage: Stage,
+}
+
+impl Living {
+    fn new(inner: &Arc<Inner>, work: &Work, image: &Image) -> Self {
+        let stage = (work.run, work.stage);
+        let mut living = inner.living();
+        living.entry(stage).or_insert_with(|| (0, image.clone())).0 += 1;
+        Self { inner: Arc::clone(inner), stage }
+    }
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        let mut living = self.inner.living();
+        if let Some((count, _)) = living.get_mut(&self.stage) {
+            *count -= 1;
+            if *count == 0 {
+                living.remove(&self.stage);
+            }
+        }
+    }
+}
+
+impl Shape {
+    pub fn isolation(&self) -> Isolation {
+        self.work.container.isolation
+    }
+
+    fn mounted(&self) -> io::Result<Vec<(u64, u64)>> {
+        let of = |path: &PathBuf| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
+        self.folders.iter().map(of).collect()
+    }
+}
+
+impl Pool {
+    /// Containers have their folders in `work`; `temporary` gets the supervisor's program. Both are
+    /// empty at each start of a node.
+    pub fn open(work: &Path, temporary: &Path) -> io::Result<Self> {
+        let program = temporary.join(PROGRAM);
+        fs::write(&program, SUPERVISOR)?;
+        fs::set_permissions(&program, Permissions::from_mode(0o755))?;
+        Ok(Self(Arc::new(Inner {
+            work: work.to_owned(),
+            program,
+            waiting: Mutex::default(),
+            living: Mutex::default(),
+            removals: TaskTracker::new(),
+            is_swept: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
+        })))
+    }
+
+    /// Whether containers can stay on this machine.
+    pub fn works(&self) -> bool {
+        !self.0.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// A container of this shape that waits for a task.
+    pub fn take(&self, shape: &Shape) -> Option<Warm> {
+        let mounted = shape.mounted().ok()?;
+        loop {
+            let warm = {
+                let mut waiting = self.0.lock();
+                let at = waiting.iter().rposition(|warm| warm.shape == *shape)?;
+                waiting.remove(at)
+            };
+            if warm.link.as_ref().is_some_and(Link::is_quiet) && warm.mounted == mounted {
+                return Some(warm);
+            }
+            self.0.removals.spawn(warm.remove());
+        }
+    }
+
+    /// The image of the containers of this work, which hold it; `None` where there are none.
+    pub fn image(&self, work: &Work) -> Option<Image> {
+        self.0.living().get(&(work.run, work.stage)).map(|(_, image)| image.clone())
+    }
+
+    /// Makes and starts a container. `launch` gives the first task's, for the container's own
+    /// folders. `None` where this machine has no such containers.
+    pub async fn make(
+        &self,
+        engine: &Docker,
+        shape: &Shape,
+        image: &Image,
+        launch: impl FnOnce(&Home) -> Result<Launch, Error>,
+    ) -> Result<Option<Warm>, Error> {
+        let mounted = shape.mounted()?;
+        let living = Living::new(&self.0, &shape.work, image);
+        let (work, shared) = (&shape.work, shape.work.container.shared.len());
+        let writable =
+            |path: &Path| engine.writable_dir(path, work.workspace, work.container.profile);
+        let home = Home::make(&self.0.work, shared, writable)?;
+        fs::hard_link(&self.0.program, home.guest().join(PROGRAM))?;
+        let mut launch = launch(&home)?;
+        launch.mounts.push(Mount::own(home.guest(), GUEST, false));
+        let waiting = Waiting::in_folder(&home.guest())?;
+        let scratch = SCRATCH.iter().copied().chain(image.volumes.iter().map(String::as_str));
+        let command = [&format!("{GUEST}/{PROGRAM}"), &format!("{GUEST}/{SOCKET}")];
+        let command: Vec<_> =
+            command.into_iter().map(String::as_str).chain(scratch).map(str::to_owned).collect();
+        let Some(made) = engine.make_supervised(&launch, image, &command).await? else {
+            self.give_up("what its tasks use cannot be told apart");
+            return Ok(None);
+        };
+        let removal = engine.removal();
+        if let Err(error) = engine.start_supervised(&made, &launch).await {
+            removal.remove(&made).await;
+            return Err(error);
+        }
+        let link = match waiting.greeted().await {
+            Ok(link) => link,
+            Err(error) => {
+                removal.remove(&made).await;
+                self.give_up(&chain(&error).to_string());
+                return Ok(None);
+            }
+        };
+        let (shape, now) = (shape.clone(), Instant::now());
+        Ok(Some(Warm {
+            shape,
+            mounted,
+            removal,
+            made,
+            link: Some(link),
+            home,
+            made_at: now,
+            waits_since: now,
+            tasks: 0,
+            living,
+        }))
+    }
+
+    fn give_up(&self, why: &str) {
+        if !self.0.is_broken.swap(true, Ordering::Relaxed) {
+            tracing::warn!(why, "no container can stay for several tasks: each task gets its own");
+        }
+    }
+
+    /// Keeps a container for the next task of its shape, unless it is of no more use.
+    pub fn give(&self, mut warm: Warm) {
+        let now = Instant::now();
+        let is_used = warm.tasks > 0 && warm.shape.isolation() == Isolation::Fresh;
+        let is_old = warm.tasks >= TASKS_MAX || now - warm.made_at >= AGE_MAX;
+        if warm.link.is_none() || is_used || is_old {
+            self.0.removals.spawn(warm.remove());
+            return;
+        }
+        warm.waits_since = now;
+        let beyond = {
+            let mut waiting = self.0.lock();
+            waiting.push(warm);
+            (waiting.len() > WAITING_MAX).then(|| waiting.remove(0))
+        };
+        if let Some(oldest) = beyond {
+            self.0.removals.spawn(oldest.remove());
+        }
+        if !self.0.is_swept.swap(true, Ordering::AcqRel) {
+            tokio::spawn(sweep(Arc::clone(&self.0)));
+        }
+    }
+
+    /// Removes all that wait, and waits until they are gone.
+    pub async fn close(&self) {
+        let all = std::mem::take(&mut *self.0.lock());
+        futures::future::join_all(all.into_iter().map(Warm::remove)).await;
+        self.0.removals.close();
+        self.0.removals.wait().await;
+        self.0.removals.reopen();
+    }
+}
+
+impl Inner {
+    fn living(&self) -> MutexGuard<'_, HashMap<Stage, (usize, Image)>> {
+        self.living.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Warm>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Removes containers that have waited for too long, until none waits.
+async fn sweep(inner: Arc<Inner>) {
+    loop {
+        let next = {
+            let waiting = inner.lock();
+            let oldest = waiting.iter().map(|warm| warm.waits_since).min();
+            if oldest.is_none() {
+                inner.is_swept.store(false, Ordering::Release);
+            }
+            oldest
+        };
+        let Some(oldest) = next else { return };
+        sleep_until(oldest + IDLE_MAX).await;
+        // Who closes the pool waits for it.
+        let _removing = inner.removals.token();
+        let now = Instant::now();
+        let gone: Vec<_> =
+            inner.lock().extract_if(.., |warm| now - warm.waits_since >= IDLE_MAX).collect();
+        futures::future::join_all(gone.into_iter().map(Warm::remove)).await;
+    }
+}
