@@ -36,7 +36,7 @@ impl Market {
             let spec = Arc::new(callback_spec(&record.spec, callback.plan(&ended), record.id));
             match self.start_run(id, Arc::clone(&spec), now) {
                 Ok(()) => {}
-                Err(refused @ Refused::Wallet { .. }) => {
+                Err(refused @ (Refused::Wallet { .. } | Refused::Cap { .. })) => {
                     let cause = Cause::new(CauseKind::Credits, refused.to_string());
                     self.start_failed(id, spec, cause, now);
                 }
@@ -45,6 +45,9 @@ impl Market {
                     Refused::AlreadyStarted
                     | Refused::NoRun
                     | Refused::NotDeliverable
+                    | Refused::NotRetryable
+                    | Refused::SamePlan
+                    | Refused::Stopping
                     | Refused::NoQueue,
                 ) => {}
             }
@@ -61,7 +64,14 @@ fn callback_spec(of: &RunSpec, plan: Plan, run: RunId) -> RunSpec {
         plan,
         scope: RunScope::default(),
         timeout_secs: None,
-        terms: Terms { start_at: None, is_test: false, queue: None, ..of.terms.clone() },
+        // No spend cap keeps an end from being told.
+        terms: Terms {
+            start_at: None,
+            is_test: false,
+            queue: None,
+            project: None,
+            ..of.terms.clone()
+        },
         origin: Origin::Callback(run),
         callbacks: Vec::new(),
     }
