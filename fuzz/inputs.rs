@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each fuzz target uses one of them, the replay of the corpus all")]
 
 use common::data::chunk_table::ChunkTable;
+use common::expression::{self, Fixed, Scope, Template};
+use common::order::workflow::WorkflowWork;
 use common::package::archive;
 use common::package::manifest::Manifest;
 use common::protocol::frame::{self, HEAD_BYTES};
@@ -41,6 +43,34 @@ pub fn archives(bytes: &[u8]) {
         assert!(again.login.is_none(), "no login is kept");
     }
     let _ = archive::sample(bytes);
+}
+
+/// Job files, as the server and the command line read them.
+pub fn job_files(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(work) = WorkflowWork::read(text) else { return };
+    let ordered = work.ordered();
+    let _ = ordered.plan.estimate(&ordered.scope.inputs, 60);
+    let again = serde_json::to_vec(&work).expect("what was read can be written");
+    assert_eq!(serde_json::from_slice::<WorkflowWork>(&again).ok(), Some(work));
+}
+
+/// Texts with expressions, over values that they may read.
+pub fn expressions(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    let Ok(template) = Template::new(text) else { return };
+    let mut scope = Scope::default();
+    scope.set("inputs", serde_json::json!({"n": "7", "name": "anna", "list": "[1, \"b\"]"}));
+    scope.set("tasks", serde_json::json!({"template": "{{ secrets.key }}"}));
+    scope.set("item", serde_json::json!({"index": 3, "value": {"size": 5, "none": null}}));
+    let fixed = Fixed::default();
+    let given = expression::evaluate_text(&template, &scope, &fixed);
+    if let Ok(given) = &given {
+        assert!(template.is_plain() || given.len() <= expression::RESULT_BYTES_MAX);
+    }
+    assert_eq!(given, expression::evaluate_text(&template, &scope, &fixed));
+    let _ = expression::evaluate_items(&template, &scope, &fixed);
+    assert_eq!(Template::new(template.source()).as_ref(), Ok(&template));
 }
 
 /// Chunk tables, as the database gives them back.

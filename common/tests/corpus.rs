@@ -10,10 +10,12 @@ use std::path::Path;
 /// What a target gives its bytes to.
 type Reader = fn(&[u8]);
 
-const TARGETS: [(&str, Reader); 5] = [
+const TARGETS: [(&str, Reader); 7] = [
     ("archives", inputs::archives),
     ("chunk_tables", inputs::chunk_tables),
+    ("expressions", inputs::expressions),
     ("frames", inputs::frames),
+    ("job_files", inputs::job_files),
     ("manifests", inputs::manifests),
     ("receipts", inputs::receipts),
 ];

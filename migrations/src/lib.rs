@@ -24,7 +24,10 @@ mod m20261129_000005_add_containers;
 mod m20261129_000006_add_queues;
 mod m20261129_000007_add_callbacks;
 mod m20261129_000008_add_log_days;
-mod m20261129_000011_add_apis_of_jobs;
+mod m20261129_000009_add_bills_of_runs;
+mod m20261129_000010_add_auto_deletion;
+mod m20261129_000011_add_spend_caps;
+mod m20261129_000012_add_apis_of_jobs;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -42,7 +45,10 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000006_add_queues::Migration),
             Box::new(m20261129_000007_add_callbacks::Migration),
             Box::new(m20261129_000008_add_log_days::Migration),
-            Box::new(m20261129_000011_add_apis_of_jobs::Migration),
+            Box::new(m20261129_000009_add_bills_of_runs::Migration),
+            Box::new(m20261129_000010_add_auto_deletion::Migration),
+            Box::new(m20261129_000011_add_spend_caps::Migration),
+            Box::new(m20261129_000012_add_apis_of_jobs::Migration),
         ]
     }
 }

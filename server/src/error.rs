@@ -323,9 +323,14 @@ impl From<coordinator::Error> for Error {
             coordinator::Error::Wallet { .. } => {
                 Self::Blocked("INSUFFICIENT_CREDITS", error.to_string())
             }
+            coordinator::Error::Cap { .. } => Self::Blocked("SPEND_CAP_REACHED", error.to_string()),
             coordinator::Error::JobChanged
             | coordinator::Error::NoRun
             | coordinator::Error::NotDeliverable
+            | coordinator::Error::NotRetryable
+            | coordinator::Error::NotKept
+            | coordinator::Error::SamePlan
+            | coordinator::Error::StillStopping
             | coordinator::Error::NoQueue
             | coordinator::Error::QueueInUse(_) => Self::NotNow(error.to_string()),
             coordinator::Error::Booking(refused) => refused.into(),

@@ -18,6 +18,7 @@ use crate::coordinator::leases::Leases;
 use crate::coordinator::{self, Coordinator, Fires};
 use crate::data::ssrf_guard::Guard;
 use crate::data::{self, Bucket, Data};
+use crate::jobs::auto_delete;
 use crate::jobs::schedules::firing;
 use crate::limits::quotas::Quotas;
 use crate::logs::compactor;
@@ -235,7 +236,7 @@ fn start_logs(
     logs
 }
 
-/// Answers clients, and schedules that are due.
+/// Answers clients, and does what is due of jobs by itself.
 fn serve(
     app: App,
     listener: TcpListener,
@@ -245,6 +246,7 @@ fn serve(
 ) {
     let firing = firing::run(app.clone(), fires, supervisor.stop().clone());
     tasks.spawn(supervisor.clone().run("schedules", firing));
+    tasks.spawn(auto_delete::run(app.clone(), supervisor.stop().clone()));
     let serving = api::serve(app, listener, supervisor.stop().clone());
     tasks.spawn(supervisor.clone().run("the HTTP API", serving));
 }

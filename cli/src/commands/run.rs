@@ -187,6 +187,15 @@ pub(super) async fn follow_to_end(
             .output
             .result(&started.text, || vec![format!("job {}", run.job), format!("run {}", run.id)]);
     }
+    follow_run(run, results, session).await
+}
+
+/// The same of a run that goes on, as the answer shows it.
+pub(super) async fn follow_again(run: &Answer, session: &Session) -> Result<(), Failure> {
+    follow_run(run.read()?, None, session).await
+}
+
+async fn follow_run(run: Run, results: Option<&Path>, session: &Session) -> Result<(), Failure> {
     note(format_args!("job {} run {}", run.job, run.id));
     let (ended, text) = tokio::select! {
         ended = follow(&run.id, session) => ended?,

@@ -1,6 +1,7 @@
 //! `fanfold wallet`: what there is, what moved, and how credits come in and go out.
 
 mod balance;
+mod cap;
 mod coupon;
 mod payout;
 mod reports;
@@ -29,6 +30,9 @@ pub enum Command {
     },
     /// Redeem a coupon
     Redeem { code: String },
+    /// Spend caps: the most that the runs of a project may cost
+    #[command(subcommand)]
+    Cap(cap::Command),
     /// Coupons; for the server's owner
     #[command(subcommand)]
     Coupon(coupon::Command),
@@ -64,6 +68,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
         Command::Transactions { csv: true, .. } => reports::csv(session).await,
         Command::Transactions { page, .. } => transactions(page, session).await,
         Command::Redeem { code } => coupon::redeem(&code, session).await,
+        Command::Cap(command) => cap::run(command, session).await,
         Command::Coupon(command) => coupon::run(command, session).await,
         Command::TopUp(command) => top_up::run(command, session).await,
         Command::Payout(command) => payout::run(command, session).await,

@@ -17,7 +17,8 @@ impl Market {
             let record = run.record();
             let _ = writeln!(text, "{:?} {:?} {:?}", record.id, record.state, record.times);
             let _ = writeln!(text, "{:?} {:?}", record.counts, record.next_stage);
-            let _ = writeln!(text, "holds {:?} of {:?}", record.held, record.captured);
+            let purse = (record.held, record.captured, record.billed);
+            let _ = writeln!(text, "holds, cost, billed: {purse:?}");
             let _ = writeln!(text, "{:?} {:?} {:?}", record.warning, record.cause, record.output);
             let _ = writeln!(text, "{:?} {:?}", record.next_value, run.known_values());
             for stage in run.stages() {
@@ -41,6 +42,7 @@ impl Market {
         let _ = writeln!(text, "stopping: {stopping:?}");
         let _ = writeln!(text, "{:?} {:?} {:?}", self.scheduled, self.deadlines, self.statements);
         let _ = writeln!(text, "{:?} {}", self.schedules.active(), self.queues.fingerprint());
+        let _ = writeln!(text, "{}", self.caps.fingerprint());
         let _ = writeln!(text, "{:?}", self.ledger);
         text
     }

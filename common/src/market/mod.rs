@@ -28,9 +28,11 @@ mod values;
 
 pub use calls::{CallLimit, CallLimits};
 pub use figures::{Figures, Receipts};
+pub use flow::again::Interrupted;
 pub use flow::set_aside::Unreadable;
 pub use frozen::{Fault, Frozen, Resolution};
 pub use members::{Elements, Members};
+pub use money::caps::CapView;
 pub use money::earnings::{Earned, Share};
 pub use money::movement::{Cause, Movement};
 pub use outbox::{
@@ -60,12 +62,14 @@ use crate::ids::{JobId, NodeId, QueueId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Ledger};
 use crate::money::price::TASK_TIMEOUT_SECS;
+use crate::money::spend_cap::SpendCap;
 use crate::money::statement::Head;
 use crate::run::RunState;
 use crate::run::queue::QueueRules;
 use crate::run::task::{Lease, StageNo, TaskRef};
 use calls::Calls;
 use flow::cancel::Stopping;
+use money::caps::Caps;
 use outbox::Outbox;
 use placement::queue::Queue;
 use queues::Queues;
@@ -140,11 +144,22 @@ pub enum Refused {
     AlreadyStarted,
     #[error("the wallet holds {available} credits and the run needs {needs} to be held")]
     Wallet { needs: Credits, available: Credits },
+    #[error(
+        "the spend cap of the project, {limit} credits, leaves {room} and the run needs {needs}"
+    )]
+    Cap { limit: Credits, room: Credits, needs: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
     /// Nodes would have to work for it, or it has not failed.
     #[error("only a run that failed after its last task can be delivered again")]
     NotDeliverable,
+    /// It goes on, has succeeded, or what is stored of it does not fit together.
+    #[error("only a run that failed or was cancelled can be retried")]
+    NotRetryable,
+    #[error("the run's plan cannot be followed, and a retry follows the same one")]
+    SamePlan,
+    #[error("nodes still stop what they run of it")]
+    Stopping,
     #[error("there is no such queue in this workspace")]
     NoQueue,
 }
@@ -187,6 +202,7 @@ pub struct Market {
     schedules: Schedules,
     /// How far each workspace's statement goes.
     statements: BTreeMap<WorkspaceId, Head>,
+    caps: Caps,
     /// Runs whose wallet could not cover one more task. They wait for their own running tasks to
     /// give something back, or for credits.
     dry: BTreeSet<(WorkspaceId, RunId)>,
@@ -222,6 +238,8 @@ pub struct Stored {
     /// The active schedules.
     pub schedules: Vec<Planned>,
     pub queues: Vec<(QueueId, QueueRules)>,
+    /// The spend caps of projects.
+    pub caps: Vec<(WorkspaceId, String, SpendCap)>,
 }
 
 impl Market {
@@ -249,6 +267,7 @@ impl Market {
             scheduled: BTreeSet::new(),
             schedules: Schedules::load(stored.schedules),
             statements: stored.statements,
+            caps: Caps::default(),
             dry: BTreeSet::new(),
             open: BTreeSet::new(),
             capped: BTreeSet::new(),
@@ -261,6 +280,7 @@ impl Market {
         let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.is_whole());
         market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
         market.load_queues(stored.queues);
+        market.load_caps(stored.caps);
         for (node, operator) in stored.operators {
             market.meet(node, operator, now + policy.lease);
         }
@@ -393,6 +413,7 @@ impl Market {
         self.check_calls()?;
         self.check_jobs()?;
         self.check_queues()?;
+        self.check_caps()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

@@ -20,6 +20,7 @@ use crate::data::chunk_table::ChunkTable;
 use crate::ids::{JobId, NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;
 use crate::money::ledger::{Account, Transfer};
+use crate::money::spend_cap::SpendCap;
 use crate::money::statement::Line;
 use crate::plan::{BlockId, Phase};
 use crate::protocol::{Sample, SignedReceipt};
@@ -54,12 +55,17 @@ pub struct Changes {
     /// What the transfers add to each account, in 1e-8 credits; below zero for what they take.
     pub balances: BTreeMap<Account, i64>,
     pub lines: Vec<Line>,
+    /// Spend caps of projects as they stand now; `None` for one that was taken away.
+    pub caps: BTreeMap<(WorkspaceId, String), Option<SpendCap>>,
     /// What attempts of calls gave that have ended.
     pub call_answers: Vec<AnswerRecord>,
     /// What running attempts used.
     pub samples: Vec<Sample>,
     /// Attempts that have ended and after which their task goes on with another.
     pub attempts: Vec<TaskRecord>,
+    /// Attempts that ended their run, and after which their task goes on with it. They have been told
+    /// of before.
+    pub reopened: Vec<TaskRecord>,
     /// What nodes say of their machines, where it is news.
     pub devices: BTreeMap<NodeId, Device>,
     /// How many leases nodes may have at once, where that has changed.
@@ -102,6 +108,7 @@ impl Changes {
             && self.call_answers.is_empty()
             && self.samples.is_empty()
             && self.attempts.is_empty()
+            && self.reopened.is_empty()
             && self.devices.is_empty()
             && self.windows.is_empty()
             && self.operators.is_empty()
@@ -111,6 +118,7 @@ impl Changes {
             && self.resolutions.is_empty()
             && self.values.is_empty()
             && self.lines.is_empty()
+            && self.caps.is_empty()
             && self.set_aside.is_empty()
             && self.schedules.is_empty()
             && self.skips.is_empty()
@@ -142,6 +150,8 @@ pub struct RunRecord {
     pub counts: Counts,
     pub held: Credits,
     pub captured: Credits,
+    /// The part of it that its customer's statement has lines of.
+    pub billed: Credits,
     /// What its paid attempts used.
     pub usage: Usage,
     /// What its customer should know, though it went on.

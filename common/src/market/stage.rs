@@ -165,7 +165,7 @@ impl Stage {
     }
 
     /// Whether it waits for what expressions give.
-    pub(super) const fn is_asking(&self) -> bool {
+    pub(in crate::market) const fn is_asking(&self) -> bool {
         matches!(self.open, Open::Resolving | Open::Output)
     }
 

@@ -10,6 +10,7 @@ impl Market {
     /// nodes to others, and keeps holds as large as running tasks need them. To be called about
     /// once a second. Runs that only wait cost nothing.
     pub fn tick(&mut self, now: DateTime<Utc>) {
+        self.renew_caps(now);
         self.begin_due(now);
         self.end_pauses(now);
         self.offer_silent(now);

@@ -5,5 +5,6 @@ pub mod currency;
 pub mod ledger;
 pub mod price;
 pub mod shard;
+pub mod spend_cap;
 pub mod statement;
 pub mod wallet_request;

@@ -7,6 +7,7 @@
 mod check;
 mod container;
 mod contract;
+mod estimate;
 mod expressions;
 mod late;
 mod name;
@@ -20,6 +21,7 @@ pub use container::{
     Code, Container, Image, ImageCode, PackageCode, PackagePin, Params, params_text,
 };
 pub use contract::{CHUNK_FILE, Contract, PROGRESS_FILE, PROGRESS_NAME, Uncompilable, VALUE_FILE};
+pub use estimate::{Estimate, OpenList};
 pub use late::{LateText, TextPlace};
 pub use name::{InvalidName, Name};
 pub use phase::Phase;

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::plan::Phase;
 
 /// What a run is doing. The order is the order of a run's life; `Failed` can follow any of those
-/// before `Succeeded`, `Cancelled` only `Ending`. A run that failed can be `Running` again, when
-/// its results are delivered again.
+/// before `Succeeded`, `Cancelled` only `Ending`. A run that failed or was cancelled can go on, when
+/// it is taken up again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
@@ -90,17 +90,15 @@ impl Times {
         self.of(RunState::Accepted)
     }
 
-    /// When it ended.
-    pub fn ended(&self) -> Option<DateTime<Utc>> {
-        [RunState::Succeeded, RunState::Failed, RunState::Cancelled]
-            .into_iter()
-            .find_map(|state| self.of(state))
-    }
-
-    /// When its hold was first given back and its line of the statement was written. A run that
-    /// failed and is delivered again stays settled.
-    pub fn settled(&self) -> Option<DateTime<Utc>> {
-        let settles = |state: &RunState| state.is_final() || *state == RunState::Ending;
-        self.states.iter().filter(|(state, _)| settles(state)).map(|(_, at)| *at).min()
+    /// When a run that is in this state ended, or was cancelled; `None` where it goes on. It may
+    /// have ended before, and have been taken up again.
+    pub fn ended(&self, state: RunState) -> Option<DateTime<Utc>> {
+        match state {
+            RunState::Scheduled | RunState::Accepted | RunState::Running => None,
+            RunState::Succeeded | RunState::Failed => self.of(state),
+            RunState::Ending | RunState::Cancelled => {
+                self.of(RunState::Ending).or_else(|| self.of(RunState::Cancelled))
+            }
+        }
     }
 }

@@ -24,6 +24,9 @@ pub struct Terms {
     /// `None` is no named queue: it is in no order of ranks.
     #[serde(default)]
     pub queue: Option<InQueue>,
+    /// The project whose spend cap it is under, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub project: Option<String>,
 }
 
 impl Terms {

@@ -10,6 +10,8 @@ use crate::ids::JobId;
 const NAME_CHARS_MAX: usize = 128;
 /// What the ids of values of variables begin with.
 const VARIABLE: &str = "variable/";
+/// What the ids of what came with a job begin with.
+const JOB: &str = "job/";
 
 /// The id of a secret, as it is stored.
 ///
@@ -47,12 +49,31 @@ impl SecretId {
             DataEnd::Source => "source",
             DataEnd::Destination => "destination",
         };
-        Self(format!("job/{job}/{end}"))
+        Self(format!("{JOB}{job}/{end}"))
     }
 
     /// A value that came with a job: a secret of its own, or the password of a registry.
     pub fn of_order(job: JobId, what: &str) -> Self {
-        Self(format!("job/{job}/order/{what}"))
+        Self(format!("{JOB}{job}/order/{what}"))
+    }
+
+    /// What the ids of all secrets begin with that are of one job alone.
+    pub fn prefixes_of_job(job: JobId) -> [String; 2] {
+        [format!("{JOB}{job}/"), format!("{VARIABLE}{job}/")]
+    }
+
+    /// The job that a derived one is of. One of a variable may be of a definition, whose id is no
+    /// job's.
+    pub fn job(&self) -> Option<JobId> {
+        let rest = self.0.strip_prefix(JOB).or_else(|| self.0.strip_prefix(VARIABLE))?;
+        rest.split_once('/')?.0.parse().ok()
+    }
+
+    /// The same of another job, where it is of this one.
+    #[must_use]
+    pub fn of_copy(&self, from: JobId, to: JobId) -> Option<Self> {
+        self.job().filter(|job| *job == from)?;
+        Some(Self(self.0.replacen(&from.to_string(), &to.to_string(), 1)))
     }
 
     /// The login for the private image of a package.
@@ -122,6 +143,26 @@ mod tests {
         assert_eq!(derived.variable(), Some("TOKEN"));
         assert_eq!(SecretId::named("token").unwrap().variable(), Some("token"));
         assert_eq!(SecretId::of_image("app", "priv", "1.0").variable(), None);
+    }
+
+    #[test]
+    fn secret_of_a_job_is_known_by_its_prefixes() {
+        let job = JobId::new(Uuid::from_u128(7));
+        let own = [
+            SecretId::of_job(job, DataEnd::Source),
+            SecretId::of_order(job, "value/a"),
+            SecretId::of_variable(job.uuid(), "TOKEN"),
+        ];
+        for id in own {
+            let begins = |prefix: &String| id.as_str().starts_with(prefix.as_str());
+            assert!(SecretId::prefixes_of_job(job).iter().any(begins), "{id}");
+            assert_eq!(id.job(), Some(job));
+            let copy = JobId::new(Uuid::from_u128(8));
+            assert_eq!(id.of_copy(job, copy).and_then(|id| id.job()), Some(copy));
+            assert_eq!(id.of_copy(copy, job), None);
+        }
+        assert_eq!(SecretId::of_image("app", "priv", "1.0").job(), None);
+        assert_eq!(SecretId::named("job").unwrap().job(), None);
     }
 
     proptest! {

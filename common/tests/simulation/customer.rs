@@ -77,6 +77,9 @@ pub fn order(n: u32, random: &mut Random) -> Order {
     }
 }
 
+/// The project whose runs are under a spend cap.
+pub const PROJECT: &str = "capped";
+
 /// When the story begins.
 pub fn start() -> DateTime<Utc> {
     DateTime::UNIX_EPOCH + TimeDelta::days(20_000)
@@ -95,6 +98,7 @@ fn terms(random: &mut Random) -> Terms {
         regions: Regions { whitelist, blacklist },
         is_test: random.chance(100),
         queue: None,
+        project: random.chance(250).then(|| PROJECT.to_owned()),
     }
 }
 

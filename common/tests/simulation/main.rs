@@ -42,6 +42,7 @@ fn market_invariants_hold_under_any_events() {
         sum.cancelled += world.tally.cancelled;
         sum.restarts_compared += world.tally.restarts_compared;
         sum.again += world.tally.again;
+        sum.retried += world.tally.retried;
         sum.calls += world.tally.calls;
         sum.calls_lost += world.tally.calls_lost;
         sum.fired += world.tally.fired;
@@ -57,6 +58,7 @@ fn market_invariants_hold_under_any_events() {
         sum.failed,
         sum.convicted,
         sum.again,
+        sum.retried,
         sum.calls,
         sum.calls_lost,
         sum.fired,

@@ -20,8 +20,15 @@ impl Receiver {
     /// Notes what has been stored.
     pub fn note(&mut self, changes: &Changes) {
         for task in &changes.tasks {
-            if let Some(until) = task.not_before {
-                self.pauses.insert(task.task, until);
+            match task.not_before {
+                // Its run has ended: it is not waited for if that is retried.
+                _ if task.state == TaskState::Failed => {
+                    self.pauses.remove(&task.task);
+                }
+                Some(until) => {
+                    self.pauses.insert(task.task, until);
+                }
+                None => {}
             }
         }
     }

@@ -8,13 +8,14 @@ use common::compute::resources::Usage;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use common::market::{
-    Changes, Cursor, OperatorRecord, Resolution, Run, RunRecord, StageEnd, StageOutcome,
-    StageRecord, Stored, TaskRecord, TaskState, ValueRecord,
+    Changes, Cursor, Interrupted, OperatorRecord, Resolution, Run, RunRecord, StageEnd,
+    StageOutcome, StageRecord, Stored, TaskRecord, TaskState, ValueRecord,
 };
 use common::money::credits::Credits;
 use common::money::ledger::{Account, Kind, Ledger, Transfer};
 use common::money::price::price;
 use common::money::shard::Shard;
+use common::money::spend_cap::SpendCap;
 use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
 use common::protocol::Receipt;
@@ -54,6 +55,7 @@ pub struct Store {
     accepted: BTreeMap<NodeId, u32>,
     pub timetables: Timetables,
     pub queues: BTreeMap<QueueId, QueueRules>,
+    caps: BTreeMap<(WorkspaceId, String), SpendCap>,
 }
 
 /// What a run's transfers add up to, in 1e-8 credits.
@@ -89,7 +91,7 @@ impl Store {
         for task in &changes.tasks {
             self.put_task(task)?;
         }
-        for attempt in &changes.attempts {
+        for attempt in changes.attempts.iter().chain(&changes.reopened) {
             self.check_bill(attempt)?;
             self.attempts.insert(Lease { task: attempt.task, attempt: attempt.attempt });
             self.purses.entry(attempt.task.run).or_default().prices += attempt.price.units();
@@ -116,6 +118,7 @@ impl Store {
             let is_new = changes.new_runs.contains(&run.id);
             self.put_run(run, is_new)?;
         }
+        self.put_caps(changes)?;
         self.timetables.apply(changes)?;
         self.timetables.check_overlap(&self.runs)?;
         self.put_stages(&changes.stages)?;
@@ -126,6 +129,32 @@ impl Store {
             return Err(format!("{id:?} is new and was not stored"));
         }
         self.check_captures(changes)
+    }
+
+    /// What the runs of a project cost and hold is never more than its cap, which is set before
+    /// any of them starts.
+    fn put_caps(&mut self, changes: &Changes) -> Checked {
+        for (key, cap) in &changes.caps {
+            match cap {
+                Some(cap) => self.caps.insert(key.clone(), *cap),
+                None => self.caps.remove(key),
+            };
+        }
+        for ((workspace, project), cap) in &self.caps {
+            let is_of = |run: &&RunRecord| {
+                let spec = &run.spec;
+                spec.workspace == *workspace && spec.terms.project.as_ref() == Some(project)
+            };
+            let (mut held, mut cost) = (Credits::ZERO, Credits::ZERO);
+            for run in self.runs.values().filter(is_of) {
+                held = held.saturating_add(run.held);
+                cost = cost.saturating_add(run.captured);
+            }
+            if cost != cap.spent || cost.saturating_add(held) > cap.limit {
+                return Err(format!("{project} holds {held} and has cost {cost}: {cap:?}"));
+            }
+        }
+        Ok(())
     }
 
     /// What expressions gave is stored once, and so is each value.
@@ -196,8 +225,18 @@ impl Store {
 
     fn put_task(&mut self, task: &TaskRecord) -> Checked {
         if let Some(before) = self.tasks.get(&task.task) {
-            if matches!(before.state, TaskState::Done | TaskState::Failed) {
-                return Err(format!("{} was {:?} and changed", task.task, before.state));
+            let run = self.runs.get(&task.task.run).map(|run| run.state);
+            let is_retried = matches!(run, Some(RunState::Failed | RunState::Cancelled));
+            match before.state {
+                TaskState::Waiting | TaskState::Leased => {}
+                // What its last attempt cost is told once more among those before.
+                TaskState::Failed if is_retried => {
+                    let price = before.price.units();
+                    self.purses.entry(task.task.run).or_default().prices -= price;
+                }
+                TaskState::Done | TaskState::Failed => {
+                    return Err(format!("{} was {:?} and changed", task.task, before.state));
+                }
             }
             self.leased.remove(&Lease { task: task.task, attempt: before.attempt });
             if task.attempt < before.attempt {
@@ -289,6 +328,10 @@ impl Store {
         match self.runs.get(&run.id) {
             None if !is_new => return Err(format!("{:?} was never new", run.id)),
             Some(before) if before.state == RunState::Failed && run.state == RunState::Running => {}
+            // It is retried; it may have ended again in the same batch.
+            Some(before)
+                if matches!(before.state, RunState::Failed | RunState::Cancelled)
+                    && run.times.states != before.times.states => {}
             Some(before) if before.state.is_final() => {
                 return Err(format!("{:?} had ended and changed", run.id));
             }
@@ -408,7 +451,8 @@ impl Store {
     fn check_captures(&self, changes: &Changes) -> Checked {
         let final_tasks = changes.tasks.iter().filter(|task| is_final(task));
         let mut payees = BTreeMap::new();
-        let attempts = changes.attempts.iter().map(|attempt| (attempt, false));
+        let attempts = changes.attempts.iter().chain(&changes.reopened);
+        let attempts = attempts.map(|attempt| (attempt, false));
         for (ended, may_repeat) in final_tasks.map(|task| (task, true)).chain(attempts) {
             let lease = Lease { task: ended.task, attempt: ended.attempt };
             let paid = self.captures.get(&lease).copied().unwrap_or_default();
@@ -480,12 +524,24 @@ impl Store {
             unreadable: Vec::new(),
             schedules: self.timetables.schedules.values().filter_map(world::planned).collect(),
             queues: self.queues.iter().map(|(id, rules)| (*id, *rules)).collect(),
+            caps: self.caps.iter().map(|((of, name), cap)| (*of, name.clone(), *cap)).collect(),
         }
     }
 
     /// A run as the server reads it, ended or not.
     pub fn run(&self, id: RunId) -> Option<Run> {
         self.runs.get(&id).map(|record| self.load_run(record))
+    }
+
+    /// A run that has ended and those that its open stages wait for, as the server reads them.
+    pub fn interrupted(&self, id: RunId) -> Vec<Interrupted> {
+        let Some(run) = self.run(id) else { return Vec::new() };
+        let is_failed = |task: &&TaskRecord| task.state == TaskState::Failed;
+        let tasks = self.tasks_of(id).filter(is_failed).cloned().collect();
+        let parts: Vec<RunId> = run.children().collect();
+        let mut all = vec![Interrupted { run, tasks }];
+        all.extend(parts.into_iter().flat_map(|part| self.interrupted(part)));
+        all
     }
 
     fn load_run(&self, record: &RunRecord) -> Run {

@@ -4,6 +4,7 @@ mod blackout;
 mod calls;
 mod luck;
 mod queues;
+mod retries;
 mod schedules;
 mod stock;
 mod texts;
@@ -75,6 +76,8 @@ pub struct Tally {
     pub convicted: u64,
     /// How often results were delivered again.
     pub again: u64,
+    /// How often a run went on that had failed or was cancelled.
+    pub retried: u64,
     /// Nominal times of schedules that made runs, and that made none.
     pub fired: u64,
     pub skipped: u64,
@@ -94,6 +97,8 @@ enum Event {
     Ask(usize),
     Cancel(RunId),
     Grant,
+    /// Customers set what their projects may spend.
+    SetCaps,
     Rich,
     Heard {
         node: u32,
@@ -136,6 +141,8 @@ enum Event {
     },
     /// A customer asks for the results once more.
     Deliver(RunId),
+    /// A customer wants a run to go on that has ended.
+    Retry(RunId),
     SetSchedule(usize),
     PauseSchedule(usize),
     ResumeSchedule(usize),
@@ -247,6 +254,7 @@ impl World {
                 }
             }
             Event::Grant => self.grant(),
+            Event::SetCaps => self.set_caps(),
             Event::Rich => self.enrich(),
             Event::Heard { node, heard } => {
                 if let Some(server) = &mut self.server {
@@ -273,6 +281,7 @@ impl World {
             Event::Answer { starts, frozen } => self.answer(starts, &frozen),
             Event::CallEnds { starts, lease } => self.call_ends(starts, lease),
             Event::Deliver(run) => self.deliver(run),
+            Event::Retry(run) => self.retry(run),
             Event::SetSchedule(n) => self.set_schedule(n),
             Event::PauseSchedule(n) => self.pause_schedule(n),
             Event::ResumeSchedule(n) => self.resume_schedule(n),
@@ -323,7 +332,7 @@ impl World {
                 server.market.grant(owner, gift, "just enough", self.now).expect("it may owe");
             }
             let refused = server.market.start_run(order.run, order.spec, self.now);
-            if matches!(refused, Err(Refused::Wallet { .. })) {
+            if matches!(refused, Err(Refused::Wallet { .. } | Refused::Cap { .. })) {
                 return;
             }
             self.touch();
@@ -509,6 +518,7 @@ impl World {
             self.tally.restarts_compared += 1;
         }
         let answers = server.answers(&self.store, now)?;
+        self.plan_retries(&changes);
         let is_omitted =
             |stage: &&StageRecord| stage.ended.is_some_and(|end| end.how == StageOutcome::Skipped);
         self.tally.omitted += changes.stages.iter().filter(is_omitted).count() as u64;

@@ -17,6 +17,11 @@ pub enum Error {
          up, or, for work on nodes, make the task timeout shorter or ask for fewer resources"
     )]
     Wallet { needs: Credits, available: Credits },
+    #[error(
+        "the spend cap of the job's project, {limit} credits, leaves {room} and this run needs {needs} \
+         to be held: raise the cap, or wait for its next period"
+    )]
+    Cap { limit: Credits, room: Credits, needs: Credits },
     #[error("there is no such run, or it has ended")]
     NoRun,
     #[error(
@@ -24,6 +29,17 @@ pub enum Error {
          kept (48 hours): run the job again"
     )]
     NotDeliverable,
+    #[error("only a run that failed or was cancelled can be retried")]
+    NotRetryable,
+    #[error("the run's data has been deleted, 48 hours after its end: start a new run of the job")]
+    NotKept,
+    #[error(
+        "the run's plan cannot be followed, and a retry follows the same one: correct the job, and \
+         start a new run"
+    )]
+    SamePlan,
+    #[error("nodes still stop what they run of it: try again in a moment")]
+    StillStopping,
     #[error("the job's queue is not there any more: choose another one")]
     NoQueue,
     #[error("{0}: wait for them, or cancel them")]
@@ -49,8 +65,12 @@ impl From<Refused> for Error {
         match refused {
             Refused::AlreadyStarted => Self::AlreadyStarted,
             Refused::Wallet { needs, available } => Self::Wallet { needs, available },
+            Refused::Cap { limit, room, needs } => Self::Cap { limit, room, needs },
             Refused::NoRun => Self::NoRun,
             Refused::NotDeliverable => Self::NotDeliverable,
+            Refused::NotRetryable => Self::NotRetryable,
+            Refused::SamePlan => Self::SamePlan,
+            Refused::Stopping => Self::StillStopping,
             Refused::NoQueue => Self::NoQueue,
         }
     }

@@ -229,9 +229,9 @@ impl Engine {
                 batch.locks.push(lock);
                 batch.answers.push((reply, answer));
             }
-            Command::Deliver { run, lock, reply } => {
+            Command::Again { again, lock, reply } => {
                 batch.locks.push(lock);
-                batch.answers.push((reply, market.deliver_again(*run, now)));
+                batch.answers.push((reply, again.apply(market, now)));
             }
             Command::PutSchedule { schedule, lock, reply } => {
                 market.put_schedule(*schedule);
@@ -272,9 +272,8 @@ impl Engine {
                 let _ = reply.send(());
             }
             Command::Queue(command) => command.apply(market),
-            Command::UnderLease { tasks, reply } => {
-                let _ = reply.send(under_lease(market, tasks));
-            }
+            Command::Cap(command) => batch.answers.extend(command.apply(market, now)),
+            Command::UnderLease { tasks, reply } => drop(reply.send(under_lease(market, tasks))),
             Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
             Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
             Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),

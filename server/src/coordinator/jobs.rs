@@ -5,14 +5,33 @@
 
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use common::ids::{JobId, RunId};
+use common::market::{Interrupted, Market, Refused, Run};
 use common::run::spec::RunSpec;
 use tracing::Span;
 
 use super::{Command, Coordinator, Error};
 use crate::store;
 use crate::store::jobs::{JobLock, StartAs};
-use crate::store::market::runs;
+use crate::store::market::{interrupted, runs};
+
+/// How a run that has ended is taken up.
+pub(super) enum Again {
+    /// What the server itself does after its last task is done once more.
+    Deliver(Box<Run>),
+    /// It goes on, with those that are parts of it.
+    Retry(Vec<Interrupted>),
+}
+
+impl Again {
+    pub fn apply(self, market: &mut Market, now: DateTime<Utc>) -> Result<(), Refused> {
+        match self {
+            Self::Deliver(run) => market.deliver_again(*run, now),
+            Self::Retry(runs) => market.retry(runs, now),
+        }
+    }
+}
 
 impl Coordinator {
     /// Waits until no start of the job is under way, and keeps others from it: what changes or
@@ -49,8 +68,17 @@ impl Coordinator {
     /// Folds and delivers the results of a job's run again that failed after its last task.
     pub async fn deliver_again(&self, job: JobId, run: RunId) -> Result<(), Error> {
         let lock = self.lock_job(job).await?;
-        let failed = runs::failed(&self.db, run).await?.ok_or(Error::NotDeliverable)?;
-        let run = Box::new(failed);
-        Ok(self.ask(|reply| Command::Deliver { run, lock, reply }).await??)
+        let failed = runs::ended(&self.db, run).await?.ok_or(Error::NotDeliverable)?;
+        let again = Again::Deliver(Box::new(failed));
+        Ok(self.ask(|reply| Command::Again { again, lock, reply }).await??)
+    }
+
+    /// Goes on with a job's run that failed or was cancelled, and with the runs that are parts of
+    /// it.
+    pub async fn retry(&self, job: JobId, run: RunId) -> Result<(), Error> {
+        let lock = self.lock_job(job).await?;
+        let runs = interrupted::find(&self.db, run).await?.ok_or(Error::NotKept)?;
+        let again = Again::Retry(runs);
+        Ok(self.ask(|reply| Command::Again { again, lock, reply }).await??)
     }
 }

@@ -6,6 +6,7 @@
 mod batch_log;
 mod bookings;
 mod calls;
+mod caps;
 mod error;
 mod event_loop;
 mod gauges;
@@ -30,6 +31,8 @@ use std::time::Duration;
 
 use bookings::Posting;
 pub use bookings::{Booking, Refused as BookingRefused};
+use caps::CapCommand;
+pub use caps::CapView;
 use common::call::Report as CallReport;
 use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
@@ -37,7 +40,7 @@ pub use common::market::{
     CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
     UnderLease, Waiting,
 };
-use common::market::{Fault, Market, Refused, Resolution, Run};
+use common::market::{Fault, Market, Refused, Resolution};
 use common::money::credits::Credits;
 use common::plan::Phase;
 use common::protocol::Orders;
@@ -45,6 +48,7 @@ use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
+use jobs::Again;
 use queues::QueueCommand;
 pub use queues::QueueView;
 pub use schedules::{Fire, Fires};
@@ -123,8 +127,8 @@ enum Command {
         reply: Reply<Result<(), Refused>>,
     },
     /// Takes up a run that has ended, as it was stored.
-    Deliver {
-        run: Box<Run>,
+    Again {
+        again: Again,
         lock: JobLock,
         reply: Reply<Result<(), Refused>>,
     },
@@ -176,6 +180,7 @@ enum Command {
         reply: Reply<()>,
     },
     Queue(QueueCommand),
+    Cap(CapCommand),
     UnderLease {
         tasks: Tasks,
         reply: Reply<Vec<UnderLease>>,

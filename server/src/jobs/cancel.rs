@@ -39,6 +39,7 @@ pub async fn abort(app: &App, caller: &Caller, name: impl Into<RunName>) -> Resu
             if !jobs::delete_draft(&app.db, &lock, caller.workspace).await? {
                 return Err(Error::NotNow("this job is being started: try again".to_owned()));
             }
+            app.secrets.forget_job(caller.workspace, job.id).await?;
             Ok(Aborted::Draft)
         }
     }
@@ -69,6 +70,7 @@ pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
     if !deleted {
         return Err(Error::NotNow("this job is running: abort it first".to_owned()));
     }
+    app.secrets.forget_job(caller.workspace, job.id).await?;
     Ok(())
 }
 

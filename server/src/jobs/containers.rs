@@ -48,6 +48,8 @@ pub struct Terms {
     pub queue: Option<QueueId>,
     /// In place of all that the job has.
     pub callbacks: Option<Callbacks>,
+    /// It is deleted so many seconds after the end of its latest run.
+    pub auto_delete_secs: Option<u32>,
 }
 
 /// How the main container of a run went.
@@ -138,6 +140,7 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
         app.coordinator.cancel_run(run, DELETED.to_owned()).await?;
         tracing::info!(job = %id, %run, "run cancelled because its job was deleted");
     }
+    app.secrets.forget_job(caller.workspace, id).await?;
     Ok(())
 }
 
@@ -197,7 +200,7 @@ pub async fn main_containers(app: &App, of: &[&RunView]) -> Result<Vec<MainConta
 
 impl Terms {
     pub(super) fn changes(self) -> Vec<Change> {
-        let Self { name, description, priority, regions, tags, start_at, queue, callbacks } = self;
+        let Self { name, description, priority, regions, tags, start_at, .. } = self;
         let mut changes = Vec::new();
         changes.extend(name.map(Change::Name));
         changes.extend(description.map(Change::Description));
@@ -205,8 +208,9 @@ impl Terms {
         changes.extend(regions.map(Change::Regions));
         changes.extend(tags.map(Change::Tags));
         changes.extend(start_at.map(Change::StartAt));
-        changes.extend(queue.map(Change::Queue));
-        changes.extend(callbacks.map(Change::Callbacks));
+        changes.extend(self.queue.map(Change::Queue));
+        changes.extend(self.callbacks.map(Change::Callbacks));
+        changes.extend(self.auto_delete_secs.map(Change::AutoDelete));
         changes
     }
 }

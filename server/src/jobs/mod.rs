@@ -9,6 +9,7 @@
 //! before it is started, under the caller's own rights.
 
 pub mod app_test;
+pub mod auto_delete;
 pub mod cancel;
 pub mod containers;
 pub mod draft;
@@ -23,6 +24,7 @@ pub mod queues;
 pub mod quote;
 pub mod resolve;
 pub mod results;
+pub mod retry;
 pub mod runs;
 pub mod schedules;
 pub mod secret_use;

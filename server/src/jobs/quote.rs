@@ -6,7 +6,7 @@ use common::ids::JobId;
 use common::money::credits::Credits;
 use common::money::price;
 use common::money::price::Sample;
-use common::plan::{Body, Partitioner, Plan};
+use common::plan::{Body, Estimate, Partitioner, Plan};
 
 use super::hold::Hold;
 use super::monitoring::status;
@@ -28,6 +28,9 @@ pub struct Quote {
     /// `None` where only the run will show it: a partitioner of the customer's own.
     pub chunks: Option<u64>,
     pub forecast: Forecast,
+    /// What the plan of a job without a template tells before its run; its total then counts lists
+    /// whose lengths only the run shows as one element.
+    pub estimate: Option<Estimate>,
     /// For all chunks, the partitioner and the assembler; `None` where the chunks are not known.
     pub total: Option<Credits>,
     /// The same if every task used all that it may until its timeout.
@@ -136,7 +139,16 @@ pub(super) async fn of(
     let forecast = forecast(app, job, plan, run).await?;
     let (task_most, single_most) = (price::most(needs, task_secs), singles(plan, task_secs));
     let most = |chunks| task_most.saturating_mul(chunks).saturating_add(single_most);
-    let total = chunks.map(|chunks| forecast.total(chunks));
+    let estimate = estimate(app, job, plan).filter(|_| run.is_none());
+    let total = match &estimate {
+        Some(estimate) => Some(estimate.total),
+        None => chunks.map(|chunks| forecast.total(chunks)),
+    };
+    let total_at_most = match &estimate {
+        Some(known) if known.open_lists.is_empty() => Some(known.at_most),
+        Some(_) => None,
+        None => chunks.map(most),
+    };
     let hold = match run {
         Some(run) => Hold::of_run(app, run),
         None => Hold::at_start(app, plan),
@@ -153,7 +165,8 @@ pub(super) async fn of(
     Ok(Quote {
         chunks,
         total,
-        total_at_most: chunks.map(most),
+        total_at_most,
+        estimate,
         forecast,
         task_secs,
         task_secs_is_limit: work
@@ -163,6 +176,15 @@ pub(super) async fn of(
         available,
         affordable,
     })
+}
+
+/// What the plan of a job tells that has no template.
+fn estimate(app: &App, job: &Job, plan: &Plan) -> Option<Estimate> {
+    if job.work.template().is_some() {
+        return None;
+    }
+    let inputs = job.work.plan().map(|work| work.scope.inputs.clone()).unwrap_or_default();
+    Some(plan.estimate(&inputs, app.coordinator.reserved_secs(u32::MAX)))
 }
 
 /// From the run itself or, before any of its tasks is done, from the past.

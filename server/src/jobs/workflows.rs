@@ -30,6 +30,8 @@ pub async fn create(
     terms.name.get_or_insert_with(|| work.name().to_owned());
     terms.description = terms.description.or_else(|| file.description.clone());
     terms.tags = terms.tags.or_else(|| (!file.tags.is_empty()).then(|| file.tags.clone()));
+    let after = file.auto_delete.map(|auto| auto.after.0);
+    terms.auto_delete_secs = terms.auto_delete_secs.or(after);
     let ordered = work.ordered();
     let work = JobWork::Plan(Box::new(ordered));
     containers::make(app, caller, key, work, terms, (None, project)).await

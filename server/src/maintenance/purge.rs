@@ -22,7 +22,7 @@ use crate::store::logs::segments;
 use crate::store::market::runs::purge as runs;
 use crate::store::schedules::skips;
 use crate::store::storage::holdings;
-use crate::store::{Db, jobs, schedules};
+use crate::store::{Db, jobs, schedules, secrets};
 
 /// How long results can be downloaded.
 pub const RESULTS_LIVE: TimeDelta = TimeDelta::hours(48);
@@ -70,6 +70,7 @@ pub async fn run(db: Db, data: Data, ages: Ages, stop: CancellationToken) {
         report("files of drafts", uploads(&db, &data, now, ages.draft).await);
         if pass % SWEEP_EVERY == 0 {
             report("old logs", logs::purge(&db, &data, now, ages.log).await);
+            report("secrets of deleted jobs", secrets_of_jobs(&db).await);
             report("old skips", old_skips(&db, now - ages.log).await);
             report("holdings", unnamed_holdings(&db, &data, now).await);
             report("objects without a row", unnamed_objects(&db, &data, now).await);
@@ -102,6 +103,23 @@ async fn uploads(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Re
 /// Deletes what is noted of nominal times that made no run, as old as logs are kept.
 async fn old_skips(db: &Db, then: DateTime<Utc>) -> Result<(), Error> {
     Ok(skips::purge(db, then).await?)
+}
+
+/// Deletes what came sealed with jobs that have been deleted, where that was cut off.
+async fn secrets_of_jobs(db: &Db) -> Result<(), Error> {
+    let mut after = None;
+    loop {
+        let page = secrets::derived(db, after.as_ref(), PAGE).await?;
+        let Some(last) = page.last().cloned() else { return Ok(()) };
+        after = Some(last);
+        let jobs_of: Vec<JobId> = page.iter().filter_map(|(_, id)| id.job()).collect();
+        let deleted = jobs::deleted(db, &jobs_of).await?;
+        for (owner, id) in page {
+            if let Some(job) = id.job().filter(|job| deleted.contains(job)) {
+                secrets::delete_of_job(db, owner, job).await?;
+            }
+        }
+    }
 }
 
 /// Corrects what is counted for images and packages whose rows are gone, or were never written
@@ -226,7 +244,9 @@ mod tests {
     use common::money::credits::Credits;
     use common::schedule::when::EVERY_SECS_MAX;
     use common::schedule::{Rules, Schedule, When};
+    use common::secret::{Purpose, SecretId};
     use futures::stream;
+    use reqwest::Method;
     use uuid::Uuid;
 
     use super::*;
@@ -318,6 +338,40 @@ mod tests {
 
         assert_eq!(all(data).await, [Some(5), None, None]);
         assert_eq!(holdings::total(db, server.workspace).await.unwrap(), 5);
+    }
+
+    #[tokio::test]
+    async fn secrets_of_a_deleted_job_are_removed_and_others_stay() {
+        let server = crate::api::testing::TestServer::open().await;
+        let (db, owner) = (&server.app.db, server.workspace);
+        server.template("lines", "concat").await;
+        let deleted = server.job(serde_json::json!({"templateId": "t"})).await;
+        let kept = server.job(serde_json::json!({"templateId": "t"})).await;
+        let of = |job: &str| SecretId::of_variable(job.parse().unwrap(), "TOKEN");
+        let keep = async |id: SecretId| {
+            let secret = secrets::Secret {
+                id,
+                purpose: Purpose::Other,
+                name: "TOKEN".to_owned(),
+                access_key: String::new(),
+                params: [].into(),
+                expires_at: None,
+            };
+            server.app.secrets.keep(owner, &secret, "value").await.unwrap();
+        };
+        keep(of(&kept)).await;
+        keep(SecretId::of_image("app", "a", "1")).await;
+        let (gone, _) =
+            server.call(Method::DELETE, &format!("/v1/customer/jobs/{deleted}"), None).await;
+        assert_eq!(gone, 200);
+        // As if the server had been killed before it could remove it.
+        keep(of(&deleted)).await;
+
+        secrets_of_jobs(db).await.unwrap();
+
+        let left = secrets::derived(db, None, 10).await.unwrap();
+        let ids: Vec<_> = left.into_iter().map(|(_, id)| id).collect();
+        assert_eq!(ids, [SecretId::of_image("app", "a", "1"), of(&kept)]);
     }
 
     #[tokio::test]

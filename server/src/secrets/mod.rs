@@ -155,9 +155,9 @@ impl Secrets {
         found.into_iter().map(|(secret, sealed)| self.unseal(owner, &secret, sealed)).collect()
     }
 
-    /// Removes what came with the order of a job.
-    pub async fn forget_order(&self, owner: WorkspaceId, job: JobId) -> Result<(), Error> {
-        Ok(secrets::delete_of_order(&self.db, owner, job).await?)
+    /// Removes what came with a job, and is of no other.
+    pub async fn forget_job(&self, owner: WorkspaceId, job: JobId) -> Result<(), Error> {
+        Ok(secrets::delete_of_job(&self.db, owner, job).await?)
     }
 
     /// Keeps a secret under another id too; false where there is none.

@@ -13,17 +13,20 @@ use common::order::callback::Callbacks;
 use common::order::container::ContainerWork;
 use common::package::config::JobConfig;
 use common::package::template::{PhaseParams, Template};
+use common::run::RunState;
 use common::run::scheduling::{Priority, Regions};
+use common::schedule::ScheduleState;
 use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{
     ColumnTrait, Condition, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter,
     QueryOrder as _, QuerySelect as _, Select, Set, UpdateMany,
 };
+use uuid::Uuid;
 
 use super::query::document;
 use super::query::selection;
 use super::query::selection::{Found, Selection};
-use super::{micros, time};
+use super::{corrupt, micros, time};
 use crate::clock;
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
@@ -80,6 +83,8 @@ pub(super) mod row {
         pub callbacks: Option<String>,
         /// The name of an `ApiName`.
         pub api: Option<String>,
+        /// It is deleted so many seconds after the end of its latest run.
+        pub auto_delete_secs: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -113,6 +118,8 @@ pub struct Job {
     pub start_at: Option<DateTime<Utc>>,
     /// Whom the end of each of its runs is told.
     pub callbacks: Callbacks,
+    /// It is deleted so many seconds after the end of its latest run.
+    pub auto_delete_secs: Option<u32>,
     /// Counts the changes, so that a run is made from the job that was read.
     pub draft: i64,
     /// The job's latest run, once it has been started.
@@ -145,6 +152,7 @@ pub enum Change {
     /// What a job of containers runs from its next start on.
     Container(Box<ContainerWork>),
     Callbacks(Callbacks),
+    AutoDelete(u32),
 }
 
 /// Names jobs of a workspace whose names differ: those of an API that finds them by their names.
@@ -180,6 +188,7 @@ impl Job {
             queue: None,
             start_at: None,
             callbacks: Callbacks::default(),
+            auto_delete_secs: None,
             draft: 0,
             run: None,
             created_at: clock::now(),
@@ -202,6 +211,7 @@ impl Job {
             Change::Queue(queue) => self.queue = Some(queue),
             Change::Container(work) => self.work = JobWork::Container(work),
             Change::Callbacks(callbacks) => self.callbacks = callbacks,
+            Change::AutoDelete(secs) => self.auto_delete_secs = Some(secs),
             Change::Template(_)
             | Change::Source(_)
             | Change::Destination(_)
@@ -250,6 +260,15 @@ pub async fn find_many(
 ) -> Result<Vec<Job>, DbErr> {
     let ids = ids.iter().map(|id| id.uuid());
     of(owner).filter(C::Id.is_in(ids)).all(db).await?.iter().map(read).collect()
+}
+
+/// Those of these jobs that have been deleted.
+pub async fn deleted(db: &impl ConnectionTrait, ids: &[JobId]) -> Result<Vec<JobId>, DbErr> {
+    let found = row::Entity::find()
+        .filter(C::Id.is_in(ids.iter().map(|id| id.uuid())))
+        .filter(C::DeletedUs.is_not_null());
+    let ids: Vec<Uuid> = found.select_only().column(C::Id).into_tuple().all(db).await?;
+    Ok(ids.into_iter().map(JobId::new).collect())
 }
 
 /// Whether any workspace has, or had, a job of this id.
@@ -357,6 +376,9 @@ pub async fn change(
             Change::Callbacks(callbacks) => {
                 update.col_expr(C::Callbacks, Expr::value(write_callbacks(&callbacks)?))
             }
+            Change::AutoDelete(secs) => {
+                update.col_expr(C::AutoDeleteSecs, Expr::value(i64::from(secs)))
+            }
             Change::Uploaded(upload) => update
                 .col_expr(C::UploadBytes, Expr::value(upload.size.cast_signed()))
                 .col_expr(C::UploadVersion, Expr::value(upload.version())),
@@ -406,6 +428,40 @@ pub async fn delete_draft(
 ) -> Result<bool, DbErr> {
     let update = draft(owner, lock).col_expr(C::DeletedUs, Expr::value(micros(clock::now())));
     Ok(update.exec(db).await?.rows_affected == 1)
+}
+
+/// Jobs whose time after the end of their latest run has passed at `now`, at most `limit`. One that
+/// has a schedule stays.
+pub async fn to_delete(
+    db: &impl ConnectionTrait,
+    now: DateTime<Utc>,
+    limit: u64,
+) -> Result<Vec<(WorkspaceId, JobId)>, DbErr> {
+    let due = format!(
+        "EXISTS (SELECT 1 FROM runs WHERE runs.id = jobs.run AND runs.state <> '{}' \
+         AND runs.ended_us + jobs.auto_delete_secs * 1000000 <= {})",
+        RunState::Ending.as_str(),
+        micros(now)
+    );
+    let states = [ScheduleState::Active, ScheduleState::Paused].map(ScheduleState::as_str);
+    let scheduled = format!(
+        "NOT EXISTS (SELECT 1 FROM schedules WHERE schedules.job = jobs.id \
+         AND schedules.state IN ('{}'))",
+        states.join("', '")
+    );
+    let rows: Vec<(Uuid, Uuid)> = row::Entity::find()
+        .filter(C::AutoDeleteSecs.is_not_null())
+        .filter(C::DeletedUs.is_null())
+        .filter(Expr::cust(due))
+        .filter(Expr::cust(scheduled))
+        .select_only()
+        .columns([C::Workspace, C::Id])
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let key = |(owner, id)| (WorkspaceId::new(owner), JobId::new(id));
+    Ok(rows.into_iter().map(key).collect())
 }
 
 /// Hides a job whose run has ended. Its run and its line in the wallet stay.
@@ -471,6 +527,7 @@ fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         scope: Set(job.scope.as_ref().map(|scope| scope.0.clone())),
         api: Set(job.api.as_ref().map(|api| api.0.clone().into_owned())),
         callbacks: Set(write_callbacks(&job.callbacks)?),
+        auto_delete_secs: Set(job.auto_delete_secs.map(i64::from)),
         ..work
     })
 }
@@ -501,6 +558,10 @@ pub(super) fn read(row: &row::Model) -> Result<Job, DbErr> {
             Some(text) => document::read(text)?,
             None => Callbacks::default(),
         },
+        auto_delete_secs: row
+            .auto_delete_secs
+            .map(|secs| u32::try_from(secs).map_err(|_| corrupt("time until a deletion")))
+            .transpose()?,
         draft: row.draft,
         run: row.run.map(RunId::new),
         created_at: time(row.created_us),

@@ -10,6 +10,7 @@ use sea_orm::{
     ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder,
     QuerySelect, Set,
 };
+use uuid::Uuid;
 
 use super::query::document;
 use super::{corrupt, micros, time};
@@ -216,15 +217,42 @@ pub async fn delete(
     Ok(gone.rows_affected == 1)
 }
 
-/// Removes what came with the order of a job.
-pub async fn delete_of_order(
+/// The ids of secrets after this one that members did not name, at most `limit`, by their keys.
+pub async fn derived(
+    db: &impl ConnectionTrait,
+    after: Option<&(WorkspaceId, SecretId)>,
+    limit: u64,
+) -> Result<Vec<(WorkspaceId, SecretId)>, DbErr> {
+    use row::Column as C;
+    let mut query = row::Entity::find().filter(C::Hidden.eq(true));
+    if let Some((owner, id)) = after {
+        let same = C::Workspace.eq(owner.uuid()).and(C::Id.gt(id.as_str()));
+        query = query.filter(C::Workspace.gt(owner.uuid()).or(same));
+    }
+    let rows: Vec<(Uuid, String)> = query
+        .select_only()
+        .columns([C::Workspace, C::Id])
+        .order_by_asc(C::Workspace)
+        .order_by_asc(C::Id)
+        .limit(limit)
+        .into_tuple()
+        .all(db)
+        .await?;
+    let key = |(owner, id)| (WorkspaceId::new(owner), SecretId::stored(id));
+    Ok(rows.into_iter().map(key).collect())
+}
+
+/// Removes what came with a job, and is of no other.
+pub async fn delete_of_job(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
     job: JobId,
 ) -> Result<(), DbErr> {
+    let [own, variables] = SecretId::prefixes_of_job(job);
+    let variables = row::Column::Id.starts_with(variables.as_str());
     row::Entity::delete_many()
         .filter(row::Column::Workspace.eq(owner.uuid()))
-        .filter(row::Column::Id.starts_with(SecretId::of_order(job, "").as_str()))
+        .filter(row::Column::Id.starts_with(own.as_str()).or(variables))
         .exec(db)
         .await?;
     Ok(())

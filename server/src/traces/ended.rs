@@ -125,9 +125,11 @@ impl<'a> Batch<'a> {
     /// When the run was taken up again, where it was. One that has failed again shows it by a step
     /// that is older than the run's work.
     fn again_at(&self, id: RunId, times: &Times) -> Option<DateTime<Utc>> {
-        let (failed, running) = (times.of(RunState::Failed)?, times.of(RunState::Running)?);
+        let ends = [RunState::Failed, RunState::Ending];
+        let first = ends.into_iter().filter_map(|state| times.of(state)).min()?;
+        let running = times.of(RunState::Running)?;
         let has_old_step = self.steps.get(&id).is_some_and(|opened| *opened < running);
-        (failed < running || has_old_step).then_some(running)
+        (first < running || has_old_step).then_some(running)
     }
 
     /// A stage that has not ended in the batch is open.

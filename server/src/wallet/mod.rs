@@ -12,6 +12,7 @@ pub mod exchange;
 pub mod payouts;
 pub mod reconciliation;
 pub mod requests;
+pub mod spend_caps;
 pub mod statement;
 pub mod top_ups;
 pub mod usage;

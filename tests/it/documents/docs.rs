@@ -91,6 +91,7 @@ pages! {
     commands_of_the_first_job_page_work: "guide/first-job.md",
     commands_of_the_own_job_page_work: "guide/own-job.md",
     commands_of_the_schedules_page_work: "guide/schedules.md",
+    commands_of_the_workflows_page_work: "guide/workflows.md",
     commands_of_the_calls_page_work: "guide/calls.md",
     commands_of_the_containers_page_work: "guide/containers.md",
     commands_of_the_many_files_page_work: "guide/many-files.md",

@@ -12,4 +12,5 @@ pub mod main_job;
 mod run_command;
 mod schedules;
 mod sources;
+mod workflow_examples;
 mod workflows;

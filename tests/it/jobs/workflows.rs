@@ -87,3 +87,71 @@ async fn workflow_follows_its_steps_over_a_kill_and_keeps_its_secrets() -> Resul
     })
     .await
 }
+
+/// Three steps, of which the second lasts for long enough to be cut off.
+fn steps() -> Value {
+    json!({
+        "defaults": {"image": harness::machine::busybox::IMAGE},
+        "output": "{{ tasks.first }}, {{ tasks.words }}",
+        "steps": [
+            {"name": "first", "var": "first", "run": "echo first; printf one > $FANFOLD_OUTPUT"},
+            {"name": "words", "var": "words",
+             "each": {"list": "{{ ['a', 'b'] }}", "at_once": 1,
+                      "step": {"run": "sleep 3; echo $WORD; printf $WORD > $FANFOLD_OUTPUT",
+                               "env": {"WORD": "{{ item.value }}"}}}},
+            {"name": "last", "run": "echo last"},
+        ],
+    })
+}
+
+#[tokio::test]
+async fn retry_goes_on_over_a_kill_with_what_is_not_done_and_pays_each_task_once() -> Result<()> {
+    Market::open(Shape::nodes(1), async |market, client| {
+        let job = client.post("/v1/jobs", json!({"workflow": steps()})).await?;
+        let path = format!("/v1/jobs/{}/runs", text(&job["id"])?);
+        let run = text(&client.post(&path, json!({})).await?["run"]["id"])?;
+        let path = format!("/v1/runs/{run}");
+        let in_second = async |client: &Client| {
+            until("the first word", async || {
+                let lines = lines(client, &run).await?;
+                let run = client.get(&path).await?;
+                let is_in_list = lines.iter().any(|line| line == "a");
+                Ok((is_in_list && run["counts"]["tasks_running"] == 1).then_some(()))
+            })
+            .await
+        };
+        in_second(&client).await?;
+        client.post(&format!("{path}/cancel"), json!({})).await?;
+        let cancelled = client.get(&format!("{path}?wait=60")).await?;
+        ensure!(cancelled["state"] == "cancelled", "{cancelled}");
+
+        let again = client.post(&format!("{path}/retry"), json!({})).await?;
+        ensure!(again["id"] == run.as_str(), "{again}");
+        until("its task", async || {
+            let run = client.get(&path).await?;
+            Ok((run["counts"]["tasks_running"] == 1).then_some(()))
+        })
+        .await?;
+        market.kill_server()?;
+        market.start_server().await?;
+        let client = market.client().await?;
+        let ended: Value = until("the end of the run", async || {
+            let found = client.get(&path).await?;
+            let state = text(&found["state"])?;
+            Ok((state == "succeeded" || state == "failed").then_some(found))
+        })
+        .await?;
+
+        ensure!(ended["output"] == "one, [\"a\",\"b\"]", "{ended}");
+        let lines = lines(&client, &run).await?;
+        let count = |word: &str| lines.iter().filter(|line| *line == word).count();
+        ensure!([count("first"), count("a"), count("last")] == [1, 1, 1], "{lines:?}");
+        let books = client.get("/v1/wallet/reconciliation").await?;
+        ensure!(books["differences"] == 0, "{books}");
+        let paid: i64 = client.lines().await?.iter().map(|line| line.units.min(0)).sum();
+        let price = text(&ended["price"])?.parse::<common::money::credits::Credits>()?;
+        ensure!(paid == -price.units(), "{paid} paid, it costs {price}");
+        harness::books::check(&market.books().await?).await
+    })
+    .await
+}

@@ -20,6 +20,7 @@ pub(super) mod locator;
 mod logs;
 mod quote;
 pub(super) mod results;
+mod retry;
 mod submit;
 mod terms;
 mod watch;
@@ -74,6 +75,15 @@ pub enum Command {
     Deliver {
         id: String,
         /// Show its progress until it ends
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Go on with a run that failed or was cancelled, or with the latest of a job: only what is not
+    /// done is done, and what was paid stays paid
+    Retry {
+        /// Id of the job, or of its run
+        id: String,
+        /// Follow it to its end; exit code 1 if it fails
         #[arg(long)]
         watch: bool,
     },
@@ -203,6 +213,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
                 vec![format!("the results of job {id} are delivered again, at no cost")]
             })
         }
+        Command::Retry { id, watch } => retry::run(&id, watch, session).await,
         Command::Clone { id } => chores::clone(&id, session).await,
         Command::Upload { id, file } => create::upload(&id, file, session).await,
         Command::Delete { id } => chores::delete(&id, session).await,

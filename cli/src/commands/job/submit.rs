@@ -23,6 +23,12 @@ pub struct Args {
     /// Input of the job, in place of the file's; may be repeated
     #[arg(long = "input", short, value_name = "NAME=VALUE", value_parser = run::pair)]
     inputs: Vec<(String, String)>,
+    /// Project that it belongs to, such as one with a spend cap
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// Id of the queue of its runs
+    #[arg(long, value_name = "ID")]
+    queue: Option<String>,
     /// Check the file and show its steps and what it costs; start nothing
     #[arg(long, conflicts_with_all = ["detach", "results"])]
     dry_run: bool,
@@ -46,15 +52,32 @@ struct Checked {
 
 #[derive(Deserialize)]
 struct Quote {
-    task_price: String,
+    tasks: Option<u64>,
+    calls: Option<u64>,
+    #[serde(default)]
+    open_lists: Vec<OpenList>,
+    total: Option<String>,
+    total_at_most: Option<String>,
     hold: String,
     available: String,
+}
+
+/// A list whose length only the run shows.
+#[derive(Deserialize)]
+struct OpenList {
+    name: String,
+    element: String,
 }
 
 pub async fn run(args: &Args, session: &Session) -> Result<(), Failure> {
     let file = read(args)?;
     let work = WorkflowWork::new(file).map_err(|why| usage(args, &why))?;
-    let body = json!({ "workflow": work.file() });
+    let mut body = json!({ "workflow": work.file() });
+    for (name, value) in [("project", &args.project), ("queue", &args.queue)] {
+        if let Some(value) = value {
+            body[name] = json!(value);
+        }
+    }
     let made: Made = session.client.post(session.client.url(JOBS, &[]), &body).await?.read()?;
     if args.dry_run {
         return dry_run(&made.id, &work, session).await;
@@ -101,12 +124,33 @@ async fn dry_run(id: &str, work: &WorkflowWork, session: &Session) -> Result<(),
     session.output.result(&answer.text, || {
         let mut lines = Vec::new();
         show(&ordered, &ordered.plan, 0, &mut lines);
-        if let Some(Quote { task_price, hold, available }) = quote {
-            lines.push(format!("a task costs about {task_price} credits"));
-            lines.push(format!("held at the start: {hold} of {available} credits"));
-        }
+        lines.extend(quote.iter().flat_map(costs));
         lines
     })
+}
+
+/// What a run is expected to cost.
+fn costs(quote: &Quote) -> Vec<String> {
+    let Quote { tasks, calls, open_lists, total, total_at_most, hold, available } = quote;
+    let count = |n: &Option<u64>, what: &str| {
+        let n = n.filter(|n| *n > 0)?;
+        Some(format!("{n} {what}{}", if n == 1 { "" } else { "s" }))
+    };
+    let counts: Vec<String> =
+        [count(tasks, "task"), count(calls, "call")].into_iter().flatten().collect();
+    let mut lines = Vec::new();
+    if let Some(total) = total {
+        let bound = if open_lists.is_empty() { "" } else { "at least " };
+        lines.push(format!("expected: {bound}{total} credits for {}", counts.join(" and ")));
+    }
+    for OpenList { name, element } in open_lists {
+        lines.push(format!("each element of {name:?} beyond the first: {element} credits"));
+    }
+    if let Some(most) = total_at_most {
+        lines.push(format!("at most: {most} credits, if every task ran until its timeout"));
+    }
+    lines.push(format!("held at the start: {hold} of {available} credits"));
+    lines
 }
 
 /// The blocks of a plan, each as far to the right as it lies deep.
@@ -142,6 +186,26 @@ fn depth_of(plan: &Plan, id: BlockId) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn costs_are_bounded_below_where_a_list_is_open() {
+        let quote = |open_lists: &str, most: &str| -> Quote {
+            let text = format!(
+                "{{\"tasks\": 3, \"calls\": 1, \"open_lists\": {open_lists}, \"total\": \"0.05\", \
+                 \"total_at_most\": {most}, \"hold\": \"0.02\", \"available\": \"9\"}}"
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+
+        let closed = costs(&quote("[]", "\"4\""));
+        let open = costs(&quote("[{\"name\": \"all\", \"element\": \"0.01\"}]", "null"));
+
+        assert_eq!(closed[0], "expected: 0.05 credits for 3 tasks and 1 call");
+        assert_eq!(closed[1], "at most: 4 credits, if every task ran until its timeout");
+        assert_eq!(open[0], "expected: at least 0.05 credits for 3 tasks and 1 call");
+        assert_eq!(open[1], "each element of \"all\" beyond the first: 0.01 credits");
+        assert_eq!(open[2], "held at the start: 0.02 of 9 credits");
+    }
 
     #[test]
     fn plan_of_a_job_file_is_shown_as_a_tree() {

@@ -87,6 +87,42 @@ proptest! {
     }
 
     #[test]
+    fn any_text_gives_the_same_bounded_text_or_fault_each_time(source in "\\PC{0,200}|(.|\n){0,80}") {
+        for source in [source.clone(), format!("{{{{ {source} }}}}")] {
+            let Ok(template) = Template::new(&source) else { continue };
+            let given = evaluate_text(&template, &scope(), &fixed());
+            if let Ok(text) = &given {
+                prop_assert!(template.is_plain() || text.len() <= RESULT_BYTES_MAX);
+            }
+            prop_assert_eq!(given, evaluate_text(&template, &scope(), &fixed()));
+        }
+    }
+
+    #[test]
+    fn large_numbers_of_anything_stay_within_the_bounds(
+        n in proptest::sample::select(vec![0i64, 1, 100, 65_536, 1_000_000, i64::MAX]),
+        m in -3i64..2_000_000,
+        shape in 0usize..7,
+    ) {
+        let source = match shape {
+            0 => format!("{{{{ repeat(\"ab\", {n}) }}}}"),
+            1 => format!("{{{{ map({m}..{n}, # * {m}) }}}}"),
+            2 => format!("{{{{ reduce(1..{n}, #acc + \"x\", \"\") }}}}"),
+            3 => format!("{{{{ {n} ** {m} + {n} * {m} - {n} % 7 }}}}"),
+            4 => format!("{{{{ {m}..{n} }}}}"),
+            5 => format!("{{{{ split(repeat(\"a,\", {m}), \",\") }}}}"),
+            _ => format!("{{{{ {n} }}}}"),
+        };
+        let template = Template::new(&source).unwrap();
+        if let Ok(text) = evaluate_text(&template, &scope(), &fixed()) {
+            prop_assert!(text.len() <= RESULT_BYTES_MAX, "{source}");
+        }
+        if let Ok(items) = evaluate_items(&template, &scope(), &fixed()) {
+            prop_assert!(items.len() <= ITEMS_MAX, "{source}");
+        }
+    }
+
+    #[test]
     fn templates_of_words_do_not_panic(
         words in proptest::collection::vec(
             proptest::sample::select(vec![

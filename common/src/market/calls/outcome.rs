@@ -1,5 +1,7 @@
 //! What becomes of a call when an attempt of it ends: paid for, made again, or the end of its run.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::open_call::{CallState, OpenCall};
@@ -157,7 +159,8 @@ impl Market {
         let Some(run) = self.runs.get_mut(&lease.task.run).filter(|_| !amount.is_zero()) else {
             return;
         };
-        let owner = run.spec.workspace;
+        let spec = Arc::clone(&run.spec);
+        let owner = spec.workspace;
         run.purse.capture(amount);
         let posting = Posting {
             from: Account::Held(owner),
@@ -169,6 +172,7 @@ impl Market {
             request: None,
         };
         self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+        self.cap_spent(&spec, amount);
     }
 }
 

@@ -71,7 +71,7 @@ impl Market {
             let spec = Arc::new(callback_spec(told, callback.plan(told)));
             match self.start_run(id, Arc::clone(&spec), now) {
                 Ok(()) => {}
-                Err(refused @ Refused::Wallet { .. }) => {
+                Err(refused @ (Refused::Wallet { .. } | Refused::Cap { .. })) => {
                     let cause = Cause::new(CauseKind::Credits, refused.to_string());
                     self.start_failed(id, spec, cause, now);
                 }
@@ -80,6 +80,9 @@ impl Market {
                     Refused::AlreadyStarted
                     | Refused::NoRun
                     | Refused::NotDeliverable
+                    | Refused::NotRetryable
+                    | Refused::SamePlan
+                    | Refused::Stopping
                     | Refused::NoQueue,
                 ) => {}
             }
@@ -98,7 +101,14 @@ fn callback_spec(told: &ToldRun<'_>, plan: Plan) -> RunSpec {
         plan,
         scope: RunScope { inputs, secrets, event: told.scope(), ..RunScope::default() },
         timeout_secs: None,
-        terms: Terms { start_at: None, is_test: false, queue: None, ..of.terms.clone() },
+        // No spend cap keeps an end from being told.
+        terms: Terms {
+            start_at: None,
+            is_test: false,
+            queue: None,
+            project: None,
+            ..of.terms.clone()
+        },
         origin: Origin::Callback(told.id),
         callbacks: Vec::new(),
     }

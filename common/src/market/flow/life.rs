@@ -76,7 +76,7 @@ impl Market {
         }
     }
 
-    fn set_off(&mut self, id: RunId, now: DateTime<Utc>) {
+    pub(in crate::market) fn set_off(&mut self, id: RunId, now: DateTime<Utc>) {
         self.note_deadline(id);
         self.note_begin_by(id);
         self.begin(id, now);

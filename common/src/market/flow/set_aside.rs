@@ -26,14 +26,14 @@ pub struct Unreadable {
     pub job: Option<JobId>,
     pub held: Credits,
     pub captured: Credits,
-    /// Its customer's statement has its line: it had failed, and was delivered again.
-    pub has_line: bool,
+    /// What lines of its customer's statement say already: it had ended, and went on.
+    pub billed: Credits,
 }
 
 impl Market {
     /// Ends a run that is known by its id alone: gives back its hold, and writes its line.
     pub(in crate::market) fn set_aside(&mut self, unreadable: &Unreadable, now: DateTime<Utc>) {
-        let Unreadable { run, workspace, job, held, captured, has_line } = *unreadable;
+        let Unreadable { run, workspace, job, held, captured, billed } = *unreadable;
         if let Some(owner) = workspace {
             let held = held.min(self.ledger.balance(Account::Held(owner)));
             if !held.is_zero() {
@@ -48,9 +48,10 @@ impl Market {
                 };
                 self.post(posting, now).expect("it was made no more than what is held");
             }
-            if !captured.is_zero() && !has_line {
+            let due = captured.saturating_sub(billed);
+            if !due.is_zero() {
                 let related = Related { id: job.map(JobId::uuid), ..Related::default() };
-                self.write_line(owner, LineKind::Payment, captured, Some(run), related, LINE, now);
+                self.write_line(owner, LineKind::Payment, due, Some(run), related, LINE, now);
             }
         }
         let cause = Cause::new(CauseKind::Server, REASON);
@@ -69,7 +70,7 @@ impl Market {
 }
 
 /// Whether what is stored of a run can go on: its stages are of its plan, and have what they read.
-fn is_whole(run: &Run) -> bool {
+pub(super) fn is_whole(run: &Run) -> bool {
     let plan = &run.spec.plan;
     let reads = |block| match plan.container_task(block).map(|task| task.reads) {
         Some(Reads::Objects(from)) => run.table(from).is_some(),

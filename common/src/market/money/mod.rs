@@ -1,6 +1,7 @@
 //! Holds, captures and voids: how runs and the ledger meet.
 
 pub(super) mod bill;
+pub(super) mod caps;
 pub(super) mod earnings;
 pub(super) mod movement;
 pub(super) mod purse;
@@ -35,7 +36,9 @@ impl Market {
         if more.is_zero() {
             return Ok(());
         }
-        let owner = run.spec.workspace;
+        let spec = Arc::clone(&run.spec);
+        let owner = spec.workspace;
+        self.check_cap(&spec, more)?;
         let posting = Posting {
             from: Account::Available(owner),
             to: Account::Held(owner),
@@ -52,6 +55,7 @@ impl Market {
         if let Some(run) = self.runs.get_mut(&id) {
             run.purse.hold(more);
         }
+        self.cap_held(&spec, more);
         self.outbox.runs.insert(id);
         Ok(())
     }
@@ -89,7 +93,8 @@ impl Market {
         if amount.is_zero() {
             return;
         }
-        let owner = run.spec.workspace;
+        let spec = Arc::clone(&run.spec);
+        let owner = spec.workspace;
         run.purse.capture(amount);
         let (tasks, sum) = run.paid.entry(operator).or_default();
         (*tasks, *sum) = (*tasks + 1, sum.saturating_add(amount));
@@ -103,6 +108,7 @@ impl Market {
             request: None,
         };
         self.post(posting, now).expect("the held account holds the sum of all runs' holds");
+        self.cap_spent(&spec, amount);
     }
 
     /// Takes what an operator has earned by a run since the server started, for the server's
@@ -145,7 +151,9 @@ impl Market {
     pub(super) fn give_back(&mut self, id: RunId, amount: Credits, now: DateTime<Utc>) {
         let Some(run) = self.runs.get_mut(&id).filter(|_| !amount.is_zero()) else { return };
         run.purse.give_back(amount);
-        let owner = run.spec.workspace;
+        let spec = Arc::clone(&run.spec);
+        let owner = spec.workspace;
+        self.cap_given_back(&spec, amount);
         let posting = Posting {
             from: Account::Held(owner),
             to: Account::Available(owner),
@@ -160,16 +168,17 @@ impl Market {
         self.wet(owner);
     }
 
-    /// Settles a run that ends: gives back what it did not use, and writes its line, once.
+    /// Settles a run that ends: gives back what it did not use, and writes the line of what it has
+    /// cost. One that had ended before and went on has a line for each time.
     pub(super) fn settle(&mut self, id: RunId, now: DateTime<Utc>) {
         let Some(run) = self.runs.get(&id) else { return };
         let (owner, rest) = (run.spec.workspace, run.held());
-        let (spent, spec) = (run.captured(), Arc::clone(&run.spec));
-        let has_line = run.has_ended_before();
+        let spec = Arc::clone(&run.spec);
         self.give_back(id, rest, now);
         // Other runs may have waited for something to come back, and nothing else will.
         self.wet(owner);
-        if !spent.is_zero() && !has_line {
+        let spent = self.runs.get_mut(&id).map(|run| run.purse.bill()).unwrap_or_default();
+        if !spent.is_zero() {
             let related = Related {
                 id: Some(spec.job.uuid()),
                 template: Some(spec.template.clone()),

@@ -10,14 +10,16 @@ pub(in crate::market) struct Purse {
     /// The part of it that running tasks may need.
     committed: Credits,
     captured: Credits,
+    /// The part of it that its customer's statement has lines of.
+    billed: Credits,
     /// What its paid attempts used.
     usage: Usage,
 }
 
 impl Purse {
     /// The purse of a run as it was stored: nothing runs yet.
-    pub fn load(held: Credits, captured: Credits, usage: Usage) -> Self {
-        Self { held, committed: Credits::ZERO, captured, usage }
+    pub fn load(held: Credits, captured: Credits, billed: Credits, usage: Usage) -> Self {
+        Self { held, committed: Credits::ZERO, captured, billed, usage }
     }
 
     pub const fn held(&self) -> Credits {
@@ -30,6 +32,10 @@ impl Purse {
 
     pub const fn captured(&self) -> Credits {
         self.captured
+    }
+
+    pub const fn billed(&self) -> Credits {
+        self.billed
     }
 
     pub const fn usage(&self) -> Usage {
@@ -66,6 +72,13 @@ impl Purse {
             .checked_sub(amount)
             .expect("a task's price is at most its bound, and the hold covers all bounds");
         self.captured = self.captured.saturating_add(amount);
+    }
+
+    /// Takes what no line of the statement says yet, as the amount of the next one.
+    pub fn bill(&mut self) -> Credits {
+        let amount = self.captured.saturating_sub(self.billed);
+        self.billed = self.captured;
+        amount
     }
 
     pub fn count(&mut self, used: Usage) {

@@ -254,8 +254,13 @@ impl Market {
             // A run that only waits holds nothing, so that no two wait for one another.
             let rest = run.held();
             self.give_back(id, rest, now);
-            if self.ledger.balance(Account::Held(owner)).is_zero() {
-                let reason = format!("the wallet cannot pay for its next task: {refused}");
+            let is_capped = matches!(refused, Refused::Cap { .. });
+            let in_project = self.runs.get(&id).and_then(|run| self.held_in_project(&run.spec));
+            let in_wallet = self.ledger.balance(Account::Held(owner));
+            let held = in_project.filter(|_| is_capped).unwrap_or(in_wallet);
+            if held.is_zero() {
+                let who = if is_capped { "its project" } else { "the wallet" };
+                let reason = format!("{who} cannot pay for its next task: {refused}");
                 return self.fail(id, Cause::new(CauseKind::Credits, reason), now);
             }
         }

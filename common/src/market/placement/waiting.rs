@@ -9,6 +9,7 @@ use crate::ids::{NodeId, RunId};
 use crate::market::Market;
 use crate::market::calls::CallLimit;
 use crate::market::run::Run;
+use crate::market::stage::Stage;
 use crate::market::tasks::task_stage::TaskStage;
 use crate::run::queue::QueueStop;
 
@@ -41,6 +42,8 @@ pub enum Waiting {
     CallLimit(CallLimit),
     /// Its queue hands out nothing.
     Queue(QueueStop),
+    /// The server evaluates expressions of it.
+    Expressions,
 }
 
 /// Some of the nodes: how many they are, and which the first of them are.
@@ -114,6 +117,8 @@ pub struct Obstacles {
     pub failed_there: usize,
     /// The wallet cannot cover one more task until running ones give back what they do not use.
     pub lacks_credits: bool,
+    /// The same, because of its project's spend cap.
+    pub is_capped: bool,
 }
 
 impl Waiting {
@@ -125,6 +130,7 @@ impl Waiting {
             | Self::Unheard { .. }
             | Self::Bucket { .. }
             | Self::CallLimit(_)
+            | Self::Expressions
             | Self::Queue(_) => true,
             Self::Node(obstacles) => obstacles.is_explained(),
         }
@@ -170,7 +176,8 @@ impl Market {
                 0 => {
                     let tries = run.task_stages().filter_map(|stage| stage.tasks.next_try());
                     let retry = tries.min().map(Waiting::Retry);
-                    retry.or_else(|| self.call_waits(run, now))
+                    let call = || self.call_waits(run, now);
+                    retry.or_else(call).or_else(|| self.inner_wait(run, now))
                 }
                 of => self.at_bucket(run, now).or_else(|| self.unheard(run, of as usize, now)),
             };
@@ -185,6 +192,7 @@ impl Market {
             silent: silent.copied().collect(),
             disk_mib: stage.tasks.needs().disk_mib,
             lacks_credits: self.dry.contains(&(run.spec.workspace, id)),
+            is_capped: self.check_cap(&run.spec, stage.estimate(&self.policy)).is_err(),
             ..Obstacles::default()
         };
         let mut closed = Vec::new();
@@ -200,6 +208,15 @@ impl Market {
         }
         obstacles.closed = closed.into_iter().collect();
         Some(Waiting::Node(obstacles))
+    }
+
+    /// What a run waits for that has nothing to hand out and nothing under way: the answer to its
+    /// expressions, or what a part of it waits for.
+    fn inner_wait(&self, run: &Run, now: DateTime<Utc>) -> Option<Waiting> {
+        if run.stages().any(Stage::is_asking) {
+            return Some(Waiting::Expressions);
+        }
+        run.children().find_map(|child| self.waiting(child, now))
     }
 
     /// Where a node that is present is counted that cannot take the run's next task.

@@ -111,7 +111,7 @@ impl Run {
     }
 
     /// The runs that its stages wait for.
-    pub(in crate::market) fn children(&self) -> impl Iterator<Item = RunId> {
+    pub fn children(&self) -> impl Iterator<Item = RunId> {
         self.stages.values().filter_map(|stage| match stage.open {
             Open::Child(run) => Some(run),
             Open::Group(_)

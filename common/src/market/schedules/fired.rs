@@ -72,7 +72,7 @@ impl Market {
         let id = RunId::of_fire(schedule.job, at);
         match self.start_run(id, Arc::clone(&spec), now) {
             Ok(()) => {}
-            Err(refused @ Refused::Wallet { .. }) => {
+            Err(refused @ (Refused::Wallet { .. } | Refused::Cap { .. })) => {
                 let cause = Cause::new(CauseKind::Credits, refused.to_string());
                 self.start_failed(id, spec, cause, now);
             }
@@ -81,7 +81,14 @@ impl Market {
                 self.start_failed(id, spec, cause, now);
             }
             // It can only be the same run.
-            Err(Refused::AlreadyStarted | Refused::NoRun | Refused::NotDeliverable) => {}
+            Err(
+                Refused::AlreadyStarted
+                | Refused::NoRun
+                | Refused::NotDeliverable
+                | Refused::NotRetryable
+                | Refused::SamePlan
+                | Refused::Stopping,
+            ) => {}
         }
         self.outbox.changes.fired.insert(schedule.job, id);
         Ok(())

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use place::Place;
 
-use super::document::{Defaults, JobFile};
+use super::document::{AutoDelete, Defaults, JobFile};
 use super::step::Step;
-use super::{InvalidWorkflow, Retry};
+use super::{AUTO_DELETE_SECS_MAX, InvalidWorkflow, Retry};
 use crate::expression::{Reads, Template};
 use crate::order::container::ImageName;
 use crate::order::ordered_plan::OrderedPlan;
@@ -57,6 +57,11 @@ struct Compiler<'a> {
 
 /// The plan of a file, and the images that it names.
 pub(super) fn plan(file: &JobFile) -> Result<(Plan, Vec<ImageName>), InvalidWorkflow> {
+    let is_time = |auto: AutoDelete| (1..=AUTO_DELETE_SECS_MAX).contains(&auto.after.0);
+    if file.auto_delete.is_some_and(|auto| !is_time(auto)) {
+        let place = Place::root().field("auto_delete").field("after");
+        return Err(place.refuse("must be from 1s to 366d"));
+    }
     let (defaults, secrets, images) = (&file.defaults, &file.secrets, RefCell::default());
     let common = Common { defaults, secrets, images };
     let compiler = Compiler::new(&common, names(&file.inputs), 0);

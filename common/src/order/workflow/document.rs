@@ -36,12 +36,23 @@ pub struct JobFile {
     /// What steps have that say nothing themselves.
     #[serde(skip_serializing_if = "Defaults::is_empty")]
     pub defaults: Defaults,
+    /// The job is deleted some time after the end of its latest run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub auto_delete: Option<AutoDelete>,
     /// What the job does.
     pub steps: Vec<Step>,
     /// What the run gives at its end.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<String>")]
     pub output: Option<Template>,
+}
+
+/// When a job is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutoDelete {
+    /// After the end of its latest run; from a second to a year.
+    pub after: Seconds,
 }
 
 /// What steps have that say nothing themselves.

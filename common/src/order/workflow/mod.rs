@@ -36,7 +36,7 @@ mod step;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use amount::{Cpu, Mebibytes, Seconds};
-pub use document::{CallFile, ChildFile, Defaults, EachFile, JobFile};
+pub use document::{AutoDelete, CallFile, ChildFile, Defaults, EachFile, JobFile};
 pub use step::{Needs, Program, Retry, Side, Step};
 
 use super::ordered_plan::OrderedPlan;
@@ -44,6 +44,8 @@ use crate::run::spec::RunScope;
 
 /// The most bytes of a job file.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
+/// The longest time after its end for which a job is kept that is deleted by itself.
+pub const AUTO_DELETE_SECS_MAX: u32 = 366 * 24 * 3600;
 
 /// A job of several steps, checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -1,6 +1,7 @@
 //! Bad luck: what goes wrong and when, until the world heals.
 
 use common::money::credits::Credits;
+use common::money::spend_cap::CapPeriod;
 
 use super::{CHAOS_SECS, Event, World};
 use crate::customer;
@@ -10,6 +11,7 @@ impl World {
     pub(super) fn plan(&mut self) {
         self.at(0, Event::Start);
         self.at(1, Event::Grant);
+        self.at(1, Event::SetCaps);
         let again = self.random.between(1, CHAOS_SECS * 1000);
         self.at(again, Event::Grant);
         for n in 0..self.orders.len() {
@@ -77,6 +79,19 @@ impl World {
             donor.start_anew(&mut self.random);
             self.set_timer(node, 1);
         }
+    }
+
+    /// Before any run starts; a kill may lose it.
+    pub(super) fn set_caps(&mut self) {
+        for n in 0..2 {
+            let units = i64::from(self.random.between(0, 200)) * 1_000_000;
+            let limit = Credits::from_units(units).expect("not negative");
+            if let Some(server) = &mut self.server {
+                let (owner, project) = (customer::workspace(n), customer::PROJECT.to_owned());
+                server.market.set_cap(owner, project, Some((limit, CapPeriod::Total)), self.now);
+            }
+        }
+        self.touch();
     }
 
     pub(super) fn grant(&mut self) {

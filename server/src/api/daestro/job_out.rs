@@ -96,7 +96,7 @@ impl RunOut {
                 system_note: note(Some(run), state),
                 created_at: run.started_at(),
                 started_at: main.running_at,
-                finished_at: run.times.ended().filter(|_| state.is_terminal()),
+                finished_at: run.times.ended(run.state).filter(|_| state.is_terminal()),
                 exit_code: main.exit_code,
             }
         };

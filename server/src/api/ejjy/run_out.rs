@@ -54,7 +54,7 @@ impl RunOut {
 
     fn of(run: &RunView, main: MainContainer, tags: &[String]) -> Self {
         let status = Status::of(run, main);
-        let finished_at = run.times.ended().filter(|_| status.is_terminal());
+        let finished_at = run.times.ended(run.state).filter(|_| status.is_terminal());
         let ran = main.running_at.zip(finished_at);
         let error = run.error().filter(|_| status == Status::Failed);
         Self {

@@ -52,6 +52,10 @@ pub const REASONS: &[Reason] = &[
         "SHOWN_ALREADY",
         "this `Idempotency-Key` has made a key or token, whose text is shown once: use a new one",
     ),
+    blocked(
+        "SPEND_CAP_REACHED",
+        "the spend cap of the job's project leaves too little: raise it, or wait for its next period",
+    ),
     blocked("TOO_MANY_NODES", "the workspace has as many nodes and unused tokens as it may have"),
     blocked("TOO_MANY_TOP_UPS", "the workspace has as many open top-up requests as it may have"),
     blocked("WRONG_STATE", "the request is in a state from which it cannot take this step"),

@@ -6,6 +6,7 @@ mod drafts;
 mod lines;
 mod people;
 mod queues;
+mod retries;
 mod runs;
 mod schedules;
 mod wallet;
@@ -211,6 +212,8 @@ async fn things(server: &TestServer) -> BTreeMap<&'static str, String> {
     let (_, pool) = server.post("/v1/pools", json!({"name": "p", "own_nodes": true})).await;
     let definition = json!({"name": "d", "container": {"image": "localhost/app"}});
     let (_, definition) = server.post("/v1/definitions", definition).await;
+    let cap = json!({"project": "p", "credits": "5"});
+    assert_eq!(server.post("/v1/spend_caps", cap).await.0, 200);
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     BTreeMap::from([
         ("queue", text(&queue["id"])),
@@ -230,6 +233,7 @@ async fn things(server: &TestServer) -> BTreeMap<&'static str, String> {
         ("template", "t".to_owned()),
         ("reference", "image%3A1".to_owned()),
         ("name", "file".to_owned()),
+        ("project", "p".to_owned()),
     ])
 }
 

@@ -58,6 +58,8 @@ pub struct DraftChange {
     pub call: Option<Box<CallWork>>,
     /// In place of all that the job has.
     pub callbacks: Option<Callbacks>,
+    /// It is deleted so many seconds after the end of its latest run.
+    pub auto_delete_secs: Option<u32>,
 }
 
 /// A time at which a job may be started.
@@ -107,6 +109,7 @@ fn beside_work(wanted: &DraftChange) -> Vec<Change> {
     changes.extend(wanted.tags.clone().map(Change::Tags));
     changes.extend(wanted.start_at.map(Change::StartAt));
     changes.extend(wanted.callbacks.clone().map(Change::Callbacks));
+    changes.extend(wanted.auto_delete_secs.map(Change::AutoDelete));
     changes
 }
 

@@ -78,6 +78,7 @@ fn of_waiting(waiting: &Waiting) -> Why {
         },
         Waiting::CallLimit(limit) => waits(of_call_limit(*limit)),
         Waiting::Queue(stop) => waits(of_queue(*stop)),
+        Waiting::Expressions => goes_on("the server evaluates its expressions".to_owned()),
         Waiting::Node(obstacles) => {
             let mut reasons = reasons(obstacles);
             if reasons.is_empty() {
@@ -175,7 +176,10 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         let (nodes, of) = (waiting.at_bucket, waiting.nodes);
         reasons.push(format!("{nodes} of {of} nodes wait for the server's bucket"));
     }
-    if waiting.lacks_credits {
+    if waiting.lacks_credits && waiting.is_capped {
+        let cap = "the spend cap of its project leaves too little for one more task: raise it";
+        reasons.push(cap.to_owned());
+    } else if waiting.lacks_credits {
         reasons.push("the wallet cannot cover one more task: top up".to_owned());
     }
     let silent = format!("silent ({})", named(&waiting.silent));
@@ -265,6 +269,7 @@ mod tests {
             disk_mib: 3000,
             failed_there: 13,
             lacks_credits: true,
+            is_capped: true,
         };
         let unfit = Obstacles { nodes: 2, too_few_cpus: 2, ..Obstacles::default() };
         let ready = Obstacles { nodes: 2, ..Obstacles::default() };
@@ -281,12 +286,14 @@ mod tests {
             Waiting::Queue(QueueStop::Disabled),
             Waiting::Queue(QueueStop::Paused),
             Waiting::Queue(QueueStop::Full(3)),
+            Waiting::Expressions,
             Waiting::Bucket { nodes: 2, of: 2 },
             Waiting::Bucket { nodes: 1, of: 2 },
             Waiting::Node(Obstacles::default()),
             Waiting::Node(unfit),
             Waiting::Node(ready),
             Waiting::Node(all),
+            Waiting::Node(Obstacles { lacks_credits: true, ..ready }),
         ];
         let slow = |side| Slow { server: "data.example".to_owned(), side, bytes_per_sec: 100 };
         let hindrances = [

@@ -242,18 +242,12 @@ impl All<'_> {
     /// `open` is what it is while it has not ended.
     fn state_of_stage(&self, stage: &StageRecord, open: State) -> State {
         match stage.ended.map(|ended| ended.how) {
-            // Its work was done by the run before.
-            Some(StageOutcome::Skipped) if self.is_done_before(stage.block) => State::Done,
             Some(StageOutcome::Skipped) => State::Skipped,
             Some(StageOutcome::Done) => State::Done,
             Some(StageOutcome::CutOff) => State::CutOff,
             None if self.run.has_ended() => State::CutOff,
             None => open,
         }
-    }
-
-    fn is_done_before(&self, block: BlockId) -> bool {
-        self.plan.block(block).when.as_ref().is_some_and(super::restart::is_done_before)
     }
 }
 

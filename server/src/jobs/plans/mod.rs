@@ -5,7 +5,6 @@ pub mod executions;
 pub mod list;
 pub mod log;
 mod parts;
-mod restart;
 
 use common::ids::{JobId, RunId};
 use common::order::ordered_plan::OrderedPlan;
@@ -20,7 +19,7 @@ use uuid::Uuid;
 use super::containers::{self, Terms};
 use super::monitoring::status::{self, find_job};
 use super::ordered::Start;
-use super::{ApiName, Job, JobKind, RunView, resolve, schedules, start};
+use super::{ApiName, Job, JobKind, RunView, resolve, retry, schedules, start};
 use crate::app::App;
 use crate::coordinator;
 use crate::error::{Error, Result};
@@ -29,7 +28,6 @@ use crate::store::jobs::{self, JobWork, StartAs};
 use crate::store::market::plan_runs;
 pub use crate::store::secrets::Secret;
 pub use parts::PartOf;
-pub use restart::restart;
 
 /// What is said of a new job.
 pub struct NewPlan {
@@ -90,7 +88,7 @@ pub async fn order(app: &App, caller: &Caller, new: NewPlan, when: Start) -> Res
     };
     if begun.is_err() {
         jobs::delete_ended(&app.db, caller.workspace, id).await?;
-        app.secrets.forget_order(caller.workspace, id).await?;
+        app.secrets.forget_job(caller.workspace, id).await?;
     }
     begun
 }
@@ -208,6 +206,17 @@ pub async fn cancel(app: &App, of: &PlanRun) -> Result<bool> {
     }
 }
 
+/// Goes on with a run that failed or was cancelled. One whose plan could not be followed, because an
+/// image was not there, begins anew.
+pub async fn restart(app: &App, caller: &Caller, ended: &PlanRun) -> Result<()> {
+    let is_of_plan = |cause: &Cause| cause.kind == CauseKind::Plan;
+    if ended.run.cause.as_ref().is_some_and(is_of_plan) {
+        let ready = start::prepare(app, caller, ended.job.id, JobConfig::default()).await?;
+        return ready.start(app).await.map(drop);
+    }
+    retry::retry(app, caller, ended.run.id).await
+}
+
 /// Values that no text of this job may show.
 pub async fn hidden_values(app: &App, job: &Job) -> Result<Vec<String>> {
     let Some(work) = job.work.plan() else { return Ok(Vec::new()) };
@@ -250,9 +259,7 @@ pub fn is_active(schedule: &Schedule) -> bool {
 
 /// Deletes a job with its schedule, its runs and what came with it.
 pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
-    containers::remove(app, caller, id).await?;
-    app.secrets.forget_order(caller.workspace, id).await?;
-    Ok(())
+    containers::remove(app, caller, id).await
 }
 
 /// What the jobs of a workspace do now.

@@ -101,6 +101,7 @@ fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>) -> RunSpec {
             regions: job.regions.clone(),
             is_test: does.is_test,
             queue,
+            project: job.project.clone(),
         },
         origin: Origin::Manual,
         callbacks: job.callbacks.pinned(app.settings.wallet.call_price),

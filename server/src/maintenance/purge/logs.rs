@@ -2,35 +2,41 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Error, PAGE};
+use super::{Error, PAGE, RESULTS_LIVE};
 use crate::data::Data;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::store::Db;
 use crate::store::logs::segments::Segment;
 use crate::store::logs::{segments, tail};
 use crate::store::market::runs::purge::Ended;
-use crate::store::market::{call_answers, samples};
+use crate::store::market::{call_answers, resolutions, samples, values};
 use crate::store::people::retention;
 
-/// Deletes lines, answers of calls and samples of runs that ended so many days ago: as many as the
-/// server says, or the workspace, where it says fewer.
+/// Deletes lines, answers of calls, samples and values of runs that ended so many days ago: as many
+/// as the server says, or the workspace, where it says fewer.
 pub async fn purge(db: &Db, data: &Data, now: DateTime<Utc>, age: TimeDelta) -> Result<(), Error> {
-    delete(db, data, Ended { before: now - age, workspace: None }).await?;
+    delete(db, data, Ended { before: now - age, workspace: None }, now).await?;
     for (workspace, days) in retention::own_log_days(db).await? {
         let days = TimeDelta::days(days.get().into());
         if days < age {
             let ended = Ended { before: now - days, workspace: Some(workspace) };
-            delete(db, data, ended).await?;
+            delete(db, data, ended, now).await?;
         }
     }
     Ok(())
 }
 
-async fn delete(db: &Db, data: &Data, ended: Ended) -> Result<(), Error> {
+async fn delete(db: &Db, data: &Data, ended: Ended, now: DateTime<Utc>) -> Result<(), Error> {
     while tail::purge(db, ended).await? {}
     while call_answers::purge(db, ended).await? {}
     while samples::purge(db, ended).await? {}
-    old_segments(db, data, ended).await
+    old_segments(db, data, ended).await?;
+    // What runs knew is what a retry goes on from, as long as their data is there.
+    let before = ended.before.min(now - RESULTS_LIVE);
+    let ended = Ended { before, ..ended };
+    while resolutions::purge(db, ended).await? {}
+    while values::purge(db, ended).await? {}
+    Ok(())
 }
 
 /// Deletes segments of logs, each row before its object: an object that is left over is found by

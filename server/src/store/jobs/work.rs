@@ -184,6 +184,7 @@ impl TemplateWork {
             | Change::Queue(_)
             | Change::Call(_)
             | Change::Container(_)
+            | Change::AutoDelete(_)
             | Change::Callbacks(_) => {}
         }
     }

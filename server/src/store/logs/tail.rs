@@ -13,7 +13,7 @@ use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 
 use super::{Batch, End, Filter};
 use crate::store::market::runs;
-use crate::store::market::runs::purge::{self as old_runs, Ended};
+use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number};
 
@@ -38,9 +38,6 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
-
-/// Runs whose lines are deleted in one statement: it holds up others'.
-const RUNS_PURGED: u64 = 16;
 
 /// At most `batches` batches of a run after the one of a number, in their order.
 pub async fn after(

@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::runs::purge::{self as old_runs, Ended};
+use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
@@ -41,9 +41,6 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
-
-/// Runs whose answers are deleted in one statement: it holds up the coordinator's.
-const RUNS_PURGED: u64 = 16;
 
 /// Which attempt of a run: its stage, its task, its number. They are in this order.
 pub type Place = (StageNo, u32, u32);

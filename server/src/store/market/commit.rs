@@ -11,7 +11,7 @@ use crate::store::jobs;
 use crate::store::jobs::StartedJob;
 use crate::store::money::booking_effects;
 use crate::store::money::booking_effects::Booked;
-use crate::store::money::{ledger, statement};
+use crate::store::money::{ledger, spend_caps, statement};
 use crate::store::nodes::{devices, tallies, trust};
 use crate::store::schedules;
 use crate::store::schedules::skips;
@@ -46,6 +46,7 @@ pub async fn commit(
     }
     tasks::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
+    attempts::insert(&tx, &changes.reopened).await?;
     call_answers::insert(&tx, &changes.call_answers).await?;
     devices::put(&tx, &changes.devices).await?;
     trust::put_windows(&tx, &changes.windows).await?;
@@ -54,6 +55,7 @@ pub async fn commit(
     ledger::insert_transfers(&tx, &changes.transfers).await?;
     ledger::add_to_balances(&tx, &changes.balances).await?;
     statement::insert_lines(&tx, &changes.lines).await?;
+    spend_caps::put(&tx, &changes.caps).await?;
     samples::insert(&tx, &changes.samples).await?;
     for booked in booked {
         booking_effects::put(&tx, booked).await?;

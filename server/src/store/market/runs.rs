@@ -23,7 +23,7 @@ use super::plans;
 use crate::store::query::document;
 use crate::store::{corrupt, corrupt_by, micros};
 
-pub use self::record::failed;
+pub use self::record::ended;
 pub(in crate::store) use self::record::{check, put, unfinished, unfinished_ids};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -66,8 +66,8 @@ pub struct Model {
     pub error: Option<String>,
     pub started_us: i64,
     pub ended_us: Option<i64>,
-    /// When its hold was first given back and its line of the statement was written.
-    pub settled_us: Option<i64>,
+    /// The part of what it cost that lines of the statement say.
+    pub billed: i64,
     /// Its data has been deleted from the bucket.
     pub purged: bool,
     pub template: String,
@@ -158,9 +158,7 @@ impl RunView {
 
     /// When it ended, or was cancelled.
     pub fn ended_at(&self) -> Option<DateTime<Utc>> {
-        // One that is delivered again has failed before.
-        let ended = self.times.of(RunState::Ending).or_else(|| self.times.ended());
-        ended.filter(|_| self.has_ended())
+        self.times.ended(self.state)
     }
 }
 

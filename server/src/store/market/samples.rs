@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::runs::purge::{self as old_runs, Ended};
+use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number, time};
 
@@ -34,9 +34,6 @@ pub struct Model {
 pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
-
-/// Runs whose samples are deleted in one statement: it holds up the coordinator's.
-const RUNS_PURGED: u64 = 16;
 
 /// What an attempt used in the period that ended then, on the average.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

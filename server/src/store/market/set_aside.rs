@@ -27,7 +27,7 @@ pub(in crate::store) async fn find(
         job: uuid("job").map(JobId::new),
         held: books.held,
         captured: books.captured,
-        has_line: statement::has_line(db, run).await?,
+        billed: statement::billed(db, run).await?,
     })
 }
 
@@ -47,7 +47,6 @@ pub(in crate::store) async fn put(
         let times = text("times").and_then(|times| document::read(&times).ok());
         let mut times: Times = times.unwrap_or_default();
         times.states.insert(RunState::Failed, *at);
-        let settled = times.settled().unwrap_or(*at);
         Entity::update_many()
             .col_expr(Column::State, Expr::value(RunState::Failed.as_str()))
             .col_expr(Column::Times, Expr::value(document::write(&times)?))
@@ -59,7 +58,7 @@ pub(in crate::store) async fn put(
             .col_expr(Column::Error, Expr::value(storable(&cause.message)))
             .col_expr(Column::Cause, Expr::value(cause.kind.as_str()))
             .col_expr(Column::EndedUs, Expr::value(micros(*at)))
-            .col_expr(Column::SettledUs, Expr::value(micros(settled)))
+            .col_expr(Column::Billed, Expr::value(captured.units()))
             .filter(Column::Id.eq(run.uuid()))
             .exec(db)
             .await?;

@@ -16,7 +16,7 @@ use common::run::task::StageNo;
 use sea_orm::{ConnectionTrait, DbErr};
 
 use super::{chunk_tables, resolutions, runs, set_aside, stages, tasks, values};
-use crate::store::money::{ledger, statement};
+use crate::store::money::{ledger, spend_caps, statement};
 use crate::store::nodes;
 use crate::store::nodes::trust;
 use crate::store::query::rows::UnreadableRow;
@@ -81,6 +81,7 @@ pub async fn load(db: &Db) -> Result<Stored, DbErr> {
         windows,
         schedules,
         queues: queues::rules(db).await?,
+        caps: spend_caps::load(db).await?,
     })
 }
 

@@ -276,6 +276,17 @@ pub(in crate::store) async fn unfinished(
     rows::each(db, open, record).await
 }
 
+/// The tasks of a run that has ended without a result of them.
+pub(in crate::store) async fn without_results(
+    db: &impl ConnectionTrait,
+    run: RunId,
+) -> Result<Vec<TaskRecord>, DbErr> {
+    let failed = Entity::find()
+        .filter(Column::Run.eq(run.uuid()))
+        .filter(Column::State.eq(TaskState::Failed.number()));
+    failed.all(db).await?.into_iter().map(record).collect()
+}
+
 /// Finds the tasks that cannot be read.
 pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
     rows::check::<Entity, _>(db, found, |row| {

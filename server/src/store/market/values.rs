@@ -6,6 +6,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
 use super::runs;
+use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::row_groups;
@@ -54,6 +55,13 @@ pub(in crate::store) async fn of_run(
 ) -> Result<Vec<ValueRecord>, DbErr> {
     let rows = Entity::find().filter(Column::Run.eq(run.uuid())).all(db).await?;
     rows.iter().map(read).collect()
+}
+
+/// Deletes those of some runs that ended some time ago; false where there are none left.
+pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbErr> {
+    let runs = old_runs::with_rows("run_values", ended, RUNS_PURGED);
+    let gone = Entity::delete_many().filter(Column::Run.in_subquery(runs)).exec(db).await?;
+    Ok(gone.rows_affected > 0)
 }
 
 /// Finds those that cannot be read.

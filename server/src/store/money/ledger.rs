@@ -203,7 +203,7 @@ fn balance(row: &accounts::Model) -> Result<(Account, i64), DbErr> {
 }
 
 /// What a workspace has in each of its accounts (one that it never had is not among them), and
-/// what its runs without a line have been charged: both at one instant, so in one statement.
+/// what its runs have been charged without a line yet: both at one instant, so in one statement.
 pub(in crate::store) async fn of_workspace(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
@@ -220,9 +220,9 @@ pub(in crate::store) async fn of_workspace(
         .select_only()
         .expr_as(Expr::cust(format!("CAST({CHARGED} AS BIGINT)")), "kind")
         .expr_as(Expr::cust("CAST(0 AS BIGINT)"), "shard")
-        .expr_as(Expr::cust("CAST(COALESCE(SUM(captured), 0) AS BIGINT)"), "units")
+        .expr_as(Expr::cust("CAST(COALESCE(SUM(captured - billed), 0) AS BIGINT)"), "units")
         .filter(runs::Column::Workspace.eq(owner.uuid()))
-        .filter(runs::Column::SettledUs.is_null());
+        .filter(Expr::cust("captured <> billed"));
     QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
     let rows: Vec<(i64, i64, i64)> = query.into_tuple().all(db).await?;
     let (mut balances, mut charged) = (BTreeMap::new(), 0);

@@ -7,6 +7,7 @@ pub(super) mod ledger;
 pub mod reconciliation;
 pub mod releases;
 mod shards;
+pub mod spend_caps;
 pub mod statement;
 pub mod usage;
 pub mod wallet_requests;

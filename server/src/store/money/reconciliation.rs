@@ -17,9 +17,9 @@ pub struct Reconciliation {
     pub checks: Vec<(&'static str, u64)>,
 }
 
-/// What must be so, and a query that counts what is not. A run that has failed and is delivered
-/// again has its line since it failed.
-const CHECKS: [(&str, &str); 13] = [
+/// What must be so, and a query that counts what is not. A run that has ended and was taken up
+/// again has a line of each time.
+const CHECKS: [(&str, &str); 14] = [
     (
         "every balance is the sum of its transfers",
         "SELECT COUNT(*) AS n FROM (SELECT kind, owner, shard, SUM(units) AS rest FROM (\
@@ -65,10 +65,13 @@ const CHECKS: [(&str, &str); 13] = [
          GROUP BY run) AS sums WHERE rest <> 0",
     ),
     (
-        "every settled run cost what its line of the statement says",
+        "every run that has ended is billed for what it cost",
+        "SELECT COUNT(*) AS n FROM runs WHERE ended_us IS NOT NULL AND billed <> captured",
+    ),
+    (
+        "every run is billed for what its lines of the statement say",
         "SELECT COUNT(*) AS n FROM (SELECT run, SUM(units) AS rest FROM (\
-         SELECT id AS run, captured AS units FROM runs \
-         WHERE settled_us IS NOT NULL \
+         SELECT id AS run, billed AS units FROM runs \
          UNION ALL SELECT run, -debit FROM statement_lines WHERE run IS NOT NULL) AS cost \
          GROUP BY run) AS sums WHERE rest <> 0",
     ),
@@ -81,10 +84,10 @@ const CHECKS: [(&str, &str); 13] = [
          OR s.balance <> l.balance",
     ),
     (
-        "every statement ends with what its wallet has and unsettled runs have been charged",
+        "every statement ends with what its wallet has and runs have been charged without a line",
         "SELECT COUNT(*) AS n FROM (SELECT owner, SUM(units) AS rest FROM (\
          SELECT owner, units FROM accounts WHERE kind IN (1, 2) \
-         UNION ALL SELECT workspace, captured FROM runs WHERE settled_us IS NULL \
+         UNION ALL SELECT workspace, captured - billed FROM runs \
          UNION ALL SELECT owner, -balance FROM statements) AS known \
          GROUP BY owner) AS sums WHERE rest <> 0",
     ),

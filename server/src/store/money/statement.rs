@@ -209,13 +209,17 @@ async fn last_line(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Head
     }))
 }
 
-/// Whether a run has its line. Looks through all lines: for runs that cannot be read otherwise.
-pub(in crate::store) async fn has_line(
+/// What the lines of a run say that it has cost. Looks through all lines: for runs that cannot be
+/// read otherwise.
+pub(in crate::store) async fn billed(
     db: &impl ConnectionTrait,
     run: RunId,
-) -> Result<bool, DbErr> {
-    let found = Entity::find().filter(Column::Run.eq(run.uuid())).one(db).await?;
-    Ok(found.is_some())
+) -> Result<Credits, DbErr> {
+    let own = Entity::find().filter(Column::Run.eq(run.uuid()));
+    let debits: Vec<Option<i64>> =
+        own.select_only().column(Column::Debit).into_tuple().all(db).await?;
+    let sum = debits.into_iter().flatten().fold(0i64, i64::saturating_add);
+    Credits::from_units(sum).ok_or_else(|| corrupt("amount"))
 }
 
 /// The lines of all statements in the order of their owners and numbers, at most `limit` after

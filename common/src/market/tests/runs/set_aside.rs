@@ -15,7 +15,7 @@ fn half_done_and_unreadable() -> (Stored, Unreadable) {
         job: Some(run.spec.job),
         held: run.held(),
         captured: run.captured(),
-        has_line: false,
+        billed: Credits::ZERO,
     };
     assert!(!unreadable.held.is_zero() && !unreadable.captured.is_zero());
     let found = stored(market.drain());

@@ -2,6 +2,7 @@
 
 use common::ids::NotAnId;
 use common::order::container::ContainerWork;
+use common::order::workflow::AUTO_DELETE_SECS_MAX;
 use common::package::loose::Loose;
 use common::package::tag::{NotATag, Tag};
 use common::package::template::Template;
@@ -14,7 +15,7 @@ use super::locations::{DESTINATION, SOURCE, read_destination, read_source};
 use super::params::{self, PARAMS};
 use super::scheduling;
 use super::workflow;
-use crate::api::http::shape::{Field, Kind, Shape, one, text};
+use crate::api::http::shape::{Field, Kind, Shape, integer, one, text};
 use crate::error::{Error, Result};
 use crate::jobs::containers::{NewContainers, PROJECT_CHARS_MAX, Terms};
 use crate::jobs::draft::call::NewCall;
@@ -67,7 +68,8 @@ const WORKFLOW: Field = Field::new(
 );
 const PROJECT: Field =
     text("project", "A name of yours, at most 128 characters; with a container or a workflow");
-const QUEUE: Field = text("queue", "The id of the queue of its runs; with a container");
+const QUEUE: Field =
+    text("queue", "The id of the queue of its runs; with a container or a workflow");
 const PACKAGES: Field = one("packages", &NEW_PACKAGES, "In place of a template");
 
 const NEW_PACKAGES: Shape = Shape {
@@ -88,6 +90,7 @@ const CHANGE: &[Field] = &[
     one("config", &CONFIG, "Laid over the template's"),
     one("call", &CALL, "What a job of a call does, in place of a template"),
     CALLBACKS,
+    integer("auto_delete_secs", "It is deleted so many seconds after the end of its latest run"),
 ];
 
 pub fn read_new(mut body: Loose) -> Result<NewJobIn> {
@@ -142,9 +145,10 @@ fn read_terms(mut body: Loose) -> Result<Terms> {
     let queue = body.text("queue")?.map(|id| id.parse()).transpose();
     let queue = queue.map_err(|bad: NotAnId| Error::field(field, bad.to_string()))?;
     let change = read_change(body)?;
-    let DraftChange { name, description, priority, regions, tags, start_at, callbacks, .. } =
-        change;
-    Ok(Terms { name, description, priority, regions, tags, start_at, queue, callbacks })
+    let DraftChange { name, description, priority, regions, tags, start_at, .. } = change;
+    let (callbacks, auto_delete_secs) = (change.callbacks, change.auto_delete_secs);
+    let terms = Terms { name, description, priority, regions, tags, start_at, ..Terms::default() };
+    Ok(Terms { queue, callbacks, auto_delete_secs, ..terms })
 }
 
 fn read_new_template(mut body: Loose) -> Result<NewJob> {
@@ -197,11 +201,17 @@ pub fn read_change(mut body: Loose) -> Result<DraftChange> {
         config: config::read(&mut body)?,
         call: body.object("call")?.map(call::read).transpose()?.map(Box::new),
         callbacks: callbacks::read(&mut body)?,
+        auto_delete_secs: read_auto_delete(&mut body)?,
         ..DraftChange::default()
     };
     scheduling::read(&mut body, &mut change)?;
     body.finish()?;
     Ok(change)
+}
+
+fn read_auto_delete(body: &mut Loose) -> Result<Option<u32>> {
+    let secs = body.number("auto_delete_secs", 1..=AUTO_DELETE_SECS_MAX.into())?;
+    Ok(secs.and_then(|secs| u32::try_from(secs).ok()))
 }
 
 /// The name that a body gives a job.

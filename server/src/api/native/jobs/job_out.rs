@@ -63,6 +63,8 @@ pub struct JobOut {
     tags: Vec<String>,
     /// Requests that tell how each run has ended.
     callbacks: Vec<CallbackOut>,
+    /// It is deleted so many seconds after the end of its latest run.
+    auto_delete_secs: Option<u32>,
     /// Its work begins no earlier.
     start_at: Option<DateTime<Utc>>,
     /// Where to PUT the source of a draft that is a file. Lists leave it out.
@@ -119,6 +121,7 @@ impl From<JobStatus> for JobOut {
             regions: job.regions.into(),
             tags: job.tags,
             callbacks: job.callbacks.iter().map(CallbackOut::from).collect(),
+            auto_delete_secs: job.auto_delete_secs,
             start_at: job.start_at,
             name: job.name,
             description: job.description,

@@ -37,6 +37,7 @@ use crate::jobs::cancel;
 use crate::jobs::monitoring::explain::{self, Why};
 use crate::jobs::monitoring::status::{self, JobState, JobStatus};
 use crate::jobs::monitoring::wait;
+use crate::jobs::retry;
 use crate::jobs::runs::{self, RunPlace};
 use crate::jobs::start::{self, Remark};
 use crate::people::caller::Caller;
@@ -59,6 +60,11 @@ pub fn routes() -> Vec<Route> {
         post("Fanfold_DeliverRun", "/runs/{run}/deliver", deliver_run).summary(
             "Delivers the results of a run that failed after its last task again, at no cost",
         ),
+        post("Fanfold_RetryRun", "/runs/{run}/retry", retry_run).summary(
+            "Goes on with a run that failed or was cancelled: only what is not done is done",
+        ),
+        post("Fanfold_RetryJob", "/jobs/{job}/retry", retry_job)
+            .summary("Goes on with the latest run of a job, as far as it is not done"),
         get("Fanfold_ListCallbacks", "/runs/{run}/callbacks", list_callbacks)
             .summary("Lists the runs that tell how a run has ended; each is one call"),
         get("Fanfold_ExplainRun", "/runs/{run}/explain", explain_run)
@@ -224,6 +230,21 @@ async fn deliver_run(run: Segment, call: Call) -> Result<RunOut> {
     let id = run.id::<RunId>("run")?;
     cancel::deliver_again(call.app(), &caller, id).await?;
     shown(&call, &caller, id).await
+}
+
+async fn retry_run(run: Segment, call: Call) -> Result<RunOut> {
+    let caller = call.caller().await?;
+    let id = run.id::<RunId>("run")?;
+    retry::retry(call.app(), &caller, id).await?;
+    shown(&call, &caller, id).await
+}
+
+async fn retry_job(job: Segment, call: Call) -> Result<RunOut> {
+    let caller = call.caller().await?;
+    let id = job.id::<JobId>("job")?;
+    retry::retry(call.app(), &caller, id).await?;
+    let status = status::read(call.app(), &caller, id).await?;
+    RunOut::of(&status).ok_or_else(|| Error::not_found("run", &id.to_string()))
 }
 
 async fn explain_run(run: Segment, call: Call) -> Result<RunExplained> {

@@ -6,6 +6,7 @@ mod exchange;
 mod payouts;
 mod reconciliation;
 mod requests;
+mod spend_caps;
 mod top_ups;
 mod transactions;
 mod usage;
@@ -17,6 +18,7 @@ pub fn routes() -> Vec<Route> {
         balance::routes(),
         transactions::routes(),
         usage::routes(),
+        spend_caps::routes(),
         exchange::routes(),
         top_ups::routes(),
         payouts::routes(),

@@ -10,6 +10,9 @@ use super::{Column, Entity};
 use crate::store::market::plans;
 use crate::store::micros;
 
+/// Rows of so many runs are deleted by one statement.
+pub(in crate::store) const RUNS_PURGED: u64 = 16;
+
 /// Runs that ended before a time.
 #[derive(Debug, Clone, Copy)]
 pub struct Ended {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use common::compute::resources::{Resources, Usage};
 use common::ids::RunId;
 use common::market::{Counts, Run, RunRecord};
+use common::money::credits::Credits;
 use common::plan::Plan;
 use common::run::RunState;
 use common::run::spec::RunSpec;
@@ -22,9 +23,9 @@ use crate::store::query::document;
 use crate::store::query::rows::{self, UnreadableRow};
 use crate::store::{Db, corrupt, corrupt_by, micros, row_groups, storable};
 
-/// A run that failed, with everything that it can go on from as long as its data is in the
+/// A run that has ended, with everything that it can go on from as long as its data is in the
 /// bucket; `None` where it is not, or where there is no such run.
-pub async fn failed(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
+pub async fn ended(db: &impl ConnectionTrait, run: RunId) -> Result<Option<Run>, DbErr> {
     let row = Entity::find_by_id(run.uuid()).filter(Column::Purged.eq(false)).one(db).await?;
     let Some(row) = row else { return Ok(None) };
     let plans = plans::find_many(db, [row.plan.clone()].into()).await?;
@@ -121,6 +122,7 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
         },
         held: view.held,
         captured: view.price,
+        billed: Credits::from_units(row.billed).ok_or_else(|| corrupt("bill"))?,
         usage: Usage {
             cpu_ms: row.cpu_ms.unsigned_abs(),
             memory_mib_ms: row.memory_mib_ms.unsigned_abs(),
@@ -170,7 +172,7 @@ pub(in crate::store) async fn put(
                         Column::Error,
                         Column::Cause,
                         Column::EndedUs,
-                        Column::SettledUs,
+                        Column::Billed,
                     ])
                     .to_owned(),
             )
@@ -183,9 +185,7 @@ pub(in crate::store) async fn put(
 fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
     let spec = &record.spec;
     let times = &record.times;
-    let ended = times.of(RunState::Ending).or_else(|| times.ended());
-    let is_open = !record.state.is_final() && record.state != RunState::Ending;
-    let ended = ended.filter(|_| !is_open);
+    let ended = times.ended(record.state);
     let started = times.of(RunState::Scheduled).or_else(|| times.began());
     let task = spec.plan.typical_task();
     let needs = task.map_or(Resources::NONE, |task| task.container.needs);
@@ -221,7 +221,7 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         cause: Set(record.cause.as_ref().map(|cause| cause.kind.as_str().to_owned())),
         started_us: Set(started.map_or(0, micros)),
         ended_us: Set(ended.map(micros)),
-        settled_us: Set(times.settled().map(micros)),
+        billed: Set(record.billed.units()),
         purged: Set(false),
         template: Set(storable(&spec.template)),
         cpu_ms: Set(i64::try_from(record.usage.cpu_ms).unwrap_or(i64::MAX)),

@@ -93,7 +93,7 @@ async fn books_add_up_while_results_are_delivered_again() {
         commit_next(db, &market.drain(), &[]).await.unwrap();
         let lines = statement::lines_after(db, None, 100).await.unwrap().len();
 
-        let failed = runs::failed(db, run).await.unwrap().unwrap();
+        let failed = runs::ended(db, run).await.unwrap().unwrap();
         market.deliver_again(failed, clock::now()).unwrap();
         commit_next(db, &market.drain(), &[]).await.unwrap();
 
@@ -106,9 +106,9 @@ async fn books_add_up_while_results_are_delivered_again() {
         assert_eq!(differences(db).await, 0, "{}", fresh.name);
         let after = statement::lines_after(db, None, 100).await.unwrap().len();
         assert_eq!(after, lines, "{}", fresh.name);
-        assert!(runs::failed(db, run).await.unwrap().is_some());
+        assert!(runs::ended(db, run).await.unwrap().is_some());
         runs::purge::set_purged(db, run).await.unwrap();
-        assert!(runs::failed(db, run).await.unwrap().is_none(), "its data is gone");
+        assert!(runs::ended(db, run).await.unwrap().is_none(), "its data is gone");
     }
 }
 
