@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::order::workflow::AUTO_DELETE_SECS_MAX;
 use common::run::RunState;
 use tokio::time::Instant;
 use warp::http::header::CONTENT_TYPE;
@@ -89,9 +90,17 @@ pub async fn new_plan(app: &App, caller: &Caller, job: &Job) -> Result<NewPlan> 
         name: job.name.clone(),
         description: job.description.clone(),
         tags: Some(items(job.tags.as_ref()).to_vec()),
+        auto_delete_secs: auto_delete_secs(job),
         ..Terms::default()
     };
     Ok(NewPlan { id, api: API, work, secrets, terms })
+}
+
+/// How long after its end the job is deleted, in seconds; parts of one count as a whole one.
+fn auto_delete_secs(job: &Job) -> Option<u32> {
+    let after = figures::duration(text(job.auto_delete.as_ref()?.after.as_ref()))?;
+    let secs = after.as_secs() + u64::from(after.subsec_nanos() > 0);
+    Some(u32::try_from(secs).unwrap_or(u32::MAX).clamp(1, AUTO_DELETE_SECS_MAX))
 }
 
 async fn create(mut call: Call) -> Result<Answer> {
@@ -187,8 +196,9 @@ async fn restart(job: Segment, call: Call) -> Result<Done> {
     if found.part.is_some() {
         return Err(not_now("sub-job can not be restarted: restart the job that it is a part of"));
     }
-    if found.schedule.is_some() {
-        return Err(not_now("job of a schedule can not be restarted"));
+    if found.schedule.is_some() && found.has_unusable_plan() {
+        let why = "its plan could not be followed: the next job of its schedule begins anew";
+        return Err(not_now(format!("job can not be restarted: {why}")));
     }
     plans::restart(call.app(), &caller, &found).await?;
     Ok(Done::OK)

@@ -52,6 +52,11 @@ pub struct PlanRun {
 }
 
 impl PlanRun {
+    /// Whether it ended because its plan cannot be followed: an image was not there.
+    pub fn has_unusable_plan(&self) -> bool {
+        self.run.cause.as_ref().is_some_and(|cause| cause.kind == CauseKind::Plan)
+    }
+
     /// What was ordered.
     ///
     /// # Panics
@@ -209,8 +214,7 @@ pub async fn cancel(app: &App, of: &PlanRun) -> Result<bool> {
 /// Goes on with a run that failed or was cancelled. One whose plan could not be followed, because an
 /// image was not there, begins anew.
 pub async fn restart(app: &App, caller: &Caller, ended: &PlanRun) -> Result<()> {
-    let is_of_plan = |cause: &Cause| cause.kind == CauseKind::Plan;
-    if ended.run.cause.as_ref().is_some_and(is_of_plan) {
+    if ended.has_unusable_plan() {
         let ready = start::prepare(app, caller, ended.job.id, JobConfig::default()).await?;
         return ready.start(app).await.map(drop);
     }
