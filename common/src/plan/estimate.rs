@@ -138,6 +138,7 @@ mod tests {
     use super::*;
     use crate::compute::resources::Resources;
     use crate::money::price::most;
+    use crate::order::ordered_plan::Pins;
     use crate::order::workflow::WorkflowWork;
     use crate::plan::Image;
 
@@ -147,7 +148,8 @@ mod tests {
         let price = Credits::from_units(7).unwrap();
         let image = Image::Local { name: "a:1".to_owned() };
         let images = vec![image; ordered.images.len()];
-        let plan = ordered.pinned(&images, 100, price).unwrap();
+        let pins = Pins { images: &images, queues: &[], timeout_secs: 100, call_price: price };
+        let plan = ordered.pinned(&pins).unwrap();
         plan.estimate(&ordered.scope.inputs, 60)
     }
 

@@ -230,6 +230,7 @@ fn plain_task() -> Block {
         require_results: false,
         deterministic: false,
         is_reserved: false,
+        queue: None,
     };
     Block::new("task", Body::Container(Box::new(task)))
 }
