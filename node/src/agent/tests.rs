@@ -1,5 +1,7 @@
 //! The loop against a server that the test plays, with real containers.
 
+use std::collections::BTreeMap;
+
 use common::digest::Digest;
 use common::protocol::{Inputs, Level, WorkPackage};
 use tokio::task::JoinHandle;
@@ -121,11 +123,15 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
     answer.send(Ok(play.assign(&[0, 1], 1000))).unwrap();
 
     let mut seen = Vec::new();
-    let mut lines = Vec::new();
+    // By their numbers: lines come again until an answer says that they are kept.
+    let mut lines = BTreeMap::new();
     let mut settled = Vec::new();
     while seen.len() < 2 {
         let (sync, answer) = play.next().await;
-        lines.extend(sync.logs.iter().flat_map(|batch| batch.lines.clone()));
+        for batch in &sync.logs {
+            let numbers = (batch.first..).map(|number| (batch.lease, number));
+            lines.extend(numbers.zip(batch.lines.clone()));
+        }
         for receipt in &sync.receipts {
             let receipt = opened(receipt);
             assert!(matches!(receipt.outcome, Outcome::Succeeded { .. }), "{receipt:?}");
@@ -136,7 +142,7 @@ async fn tasks_run_in_turn_and_are_reported_until_settled() {
         let _ = answer.send(Ok(keeping(&sync, orders(Vec::new(), Vec::new(), settled.clone()))));
     }
     let count = |level, text| {
-        lines.iter().filter(|line| line.level == level && line.text.starts_with(text)).count()
+        lines.values().filter(|line| line.level == level && line.text.starts_with(text)).count()
     };
     assert_eq!(count(Level::Unknown, "not alone"), 0, "one task has the whole node");
     assert_eq!(count(Level::Unknown, ""), 2, "the lines come no later than the receipts");

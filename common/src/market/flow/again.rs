@@ -92,7 +92,7 @@ impl Market {
     /// A run that can go on, with its tasks that are to be tried anew.
     fn ready(&self, interrupted: Interrupted) -> Result<(Run, Vec<TaskRecord>), Refused> {
         let Interrupted { mut run, tasks } = interrupted;
-        if self.stopping.contains_key(&run.id) {
+        if self.stopping.contains_key(&run.id) || run.state() == RunState::Ending {
             return Err(Refused::Stopping);
         }
         let has_ended = matches!(run.state(), RunState::Failed | RunState::Cancelled);

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use common::money::credits::Credits;
 
 use super::{Event, World};
-use crate::customer;
+use crate::random::Random;
+use crate::{customer, queues};
 
 /// When the nodes are cut off: all are at work by then.
 const BEGINS_MS: u32 = 30_000;
@@ -15,6 +16,8 @@ impl World {
     /// All nodes are cut off for this time, and then all come back.
     pub fn blackout(seed: u64, secs: u32) -> Self {
         let mut world = Self::unplanned(seed);
+        // Orders may have tasks in these.
+        world.store.queues = queues::all(&mut Random::new(seed));
         world.healed = true;
         world.donors.iter_mut().for_each(crate::donor::Donor::become_honest);
         for order in &mut world.orders {

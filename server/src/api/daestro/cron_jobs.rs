@@ -21,6 +21,7 @@ use crate::api::http::shape::{Field, text};
 use crate::error::{Error, Result};
 use crate::jobs::queues::submit::{self, Submission};
 use crate::jobs::{Job, containers, schedules};
+use crate::people::caller::Caller;
 
 const PATH: &str = "/v1/client/cron-job";
 const ZONE: &str = "UTC";
@@ -125,14 +126,13 @@ async fn create(mut call: Call) -> Result<Answer> {
     let app = call.app();
     let submission = Submission { rules: Some(rules), ..submission(app, &caller, given).await? };
     let made = submit::submit(app, &caller, key.as_ref(), submission, tell).await?;
-    let shown = find(&call, made.job.id).await?;
+    let shown = find(&call, &caller, made.job.id).await?;
     envelope::answer(StatusCode::CREATED, shown)
 }
 
 /// The caller's cron job of this id.
-async fn find(call: &Call, id: JobId) -> Result<CronJobOut> {
-    let caller = call.caller().await?;
-    let found = submit::scheduled(call.app(), &caller, &API, id).await?;
+async fn find(call: &Call, caller: &Caller, id: JobId) -> Result<CronJobOut> {
+    let found = submit::scheduled(call.app(), caller, &API, id).await?;
     let shown = found.and_then(|(job, schedule)| CronJobOut::of(&job, schedule));
     shown.ok_or_else(|| Error::not_found("cron job", &id.to_string()))
 }
@@ -149,26 +149,27 @@ async fn list(call: Call) -> Result<Answer> {
 }
 
 async fn read(job: Segment, call: Call) -> Result<Answer> {
-    envelope::found(find(&call, job.id("cron job")?).await?)
+    let caller = call.caller().await?;
+    envelope::found(find(&call, &caller, job.id("cron job")?).await?)
 }
 
 async fn disable(job: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let id = find(&call, job.id("cron job")?).await?.id;
+    let id = find(&call, &caller, job.id("cron job")?).await?.id;
     schedules::pause(call.app(), &caller, id).await?;
-    envelope::found(find(&call, id).await?)
+    envelope::found(find(&call, &caller, id).await?)
 }
 
 async fn enable(job: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let id = find(&call, job.id("cron job")?).await?.id;
+    let id = find(&call, &caller, job.id("cron job")?).await?.id;
     schedules::resume(call.app(), &caller, id).await?;
-    envelope::found(find(&call, id).await?)
+    envelope::found(find(&call, &caller, id).await?)
 }
 
 async fn remove(job: Segment, call: Call) -> Result<Answer> {
     let caller = call.caller().await?;
-    let id = find(&call, job.id("cron job")?).await?.id;
+    let id = find(&call, &caller, job.id("cron job")?).await?.id;
     containers::remove(call.app(), &caller, id).await?;
     envelope::found(Id { id: id.to_string() })
 }

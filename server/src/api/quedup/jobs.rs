@@ -96,7 +96,7 @@ async fn create(mut call: Call) -> Result<JobOut> {
     let bytes = call.bytes(BODY_BYTES_MAX).await?;
     let (new, start) = compile::read(call.object(&bytes)?)?.into_order()?;
     let key = idempotency::key(&call, &bytes)?;
-    JobOut::of(&ordered::order(call.app(), &caller, key.as_ref(), new, start).await?)
+    JobOut::created(&ordered::order(call.app(), &caller, key.as_ref(), new, start).await?)
 }
 
 async fn list(call: Call) -> Result<JobList> {

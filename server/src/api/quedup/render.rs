@@ -89,6 +89,14 @@ impl JobOut {
     }
 }
 
+impl JobOut {
+    /// A job as it was created: active, however soon its call has been answered.
+    pub fn created(job: &Ordered) -> Result<Self> {
+        let status = JobStatus::Active;
+        Ok(Self { status, next_run_at: next_run_at(job, status), ..Self::of(job)? })
+    }
+}
+
 fn missing(job: &Ordered) -> Error {
     Error::not_found("job", &ids::job(job.id()))
 }
