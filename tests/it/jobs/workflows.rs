@@ -97,7 +97,7 @@ fn steps() -> Value {
             {"name": "first", "var": "first", "run": "echo first; printf one > $FANFOLD_OUTPUT"},
             {"name": "words", "var": "words",
              "each": {"list": "{{ ['a', 'b'] }}", "at_once": 1,
-                      "step": {"run": "sleep 3; echo $WORD; printf $WORD > $FANFOLD_OUTPUT",
+                      "step": {"run": "echo begins $WORD; sleep 3; echo $WORD; printf $WORD > $FANFOLD_OUTPUT",
                                "env": {"WORD": "{{ item.value }}"}}}},
             {"name": "last", "run": "echo last"},
         ],
@@ -111,16 +111,14 @@ async fn retry_goes_on_over_a_kill_with_what_is_not_done_and_pays_each_task_once
         let path = format!("/v1/jobs/{}/runs", text(&job["id"])?);
         let run = text(&client.post(&path, json!({})).await?["run"]["id"])?;
         let path = format!("/v1/runs/{run}");
-        let in_second = async |client: &Client| {
-            until("the first word", async || {
-                let lines = lines(client, &run).await?;
-                let run = client.get(&path).await?;
-                let is_in_list = lines.iter().any(|line| line == "a");
-                Ok((is_in_list && run["counts"]["tasks_running"] == 1).then_some(()))
-            })
-            .await
-        };
-        in_second(&client).await?;
+        // A line can come before the receipt of its task, so it is the next element's that counts.
+        until("the second element", async || {
+            let lines = lines(&client, &run).await?;
+            let run = client.get(&path).await?;
+            let is_in_second = lines.iter().any(|line| line == "begins b");
+            Ok((is_in_second && run["counts"]["tasks_running"] == 1).then_some(()))
+        })
+        .await?;
         client.post(&format!("{path}/cancel"), json!({})).await?;
         let cancelled = client.get(&format!("{path}?wait=60")).await?;
         ensure!(cancelled["state"] == "cancelled", "{cancelled}");
