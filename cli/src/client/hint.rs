@@ -3,7 +3,7 @@
 use crate::client::failure::Failure;
 
 /// What the server calls a thing, and the command that lists those there are.
-const LISTS: [(&str, &str); 12] = [
+const LISTS: [(&str, &str); 14] = [
     ("API key", "key list"),
     ("app", "app list"),
     ("engine", "engine list"),
@@ -13,16 +13,19 @@ const LISTS: [(&str, &str); 12] = [
     ("member", "member list"),
     ("node", "node list"),
     ("payout", "wallet payout list"),
+    ("queue", "queue list"),
     ("secret", "secret list"),
+    ("spend cap", "wallet cap list"),
     ("template", "template list"),
     ("top-up", "wallet top-up list"),
 ];
 
 /// Fields of the API that the command line calls otherwise.
-const OPTIONS: [(&str, &str); 8] = [
+const OPTIONS: [(&str, &str); 9] = [
     ("accessCode", "--access-code"),
     ("couponCode", "the code"),
     ("expiresAt", "--expires"),
+    ("log_days", "--log-days"),
     ("scopes", "--scope"),
     ("secret.accessKey", "--access-key"),
     ("secret.endpoint", "--endpoint"),

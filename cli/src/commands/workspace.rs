@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::client::failure::Failure;
+use crate::client::output::moment;
 use crate::client::session::Session;
 
 const PATH: &str = "/v1/workspace";
@@ -58,7 +59,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     session.output.result(&answer.text, || {
         vec![
             format!("{}  {}", workspace.id, workspace.name),
-            format!("created at {}", workspace.created_at),
+            format!("created {}", moment(&workspace.created_at)),
             format!("logs are kept for {} days after the end of their run", workspace.log_days),
         ]
     })

@@ -207,10 +207,8 @@ impl Frozen {
         let mut scope = Scope::default();
         scope.set("inputs", json!(spec.scope.inputs));
         scope.set("secrets", json!(secrets));
-        let earlier =
-            spec.scope.values.iter().map(|(name, value)| (name.to_string(), json!(value)));
         let values = self.values.iter().map(|(name, value)| (name.to_string(), json!(**value)));
-        scope.set("tasks", Value::Object(earlier.chain(values).collect()));
+        scope.set("tasks", Value::Object(values.collect()));
         scope.set("job", json!({ "id": spec.job.to_string(), "name": spec.name }));
         scope.set("event", json!(spec.scope.event));
         let nominal = spec.origin.nominal();

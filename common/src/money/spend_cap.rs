@@ -9,7 +9,7 @@ use crate::money::credits::Credits;
 pub enum CapPeriod {
     Day,
     Month,
-    /// Until the cap is set anew.
+    /// All time since the cap was set.
     Total,
 }
 

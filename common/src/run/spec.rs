@@ -44,9 +44,6 @@ pub struct RunScope {
     /// Which of the workspace's secrets have these names. Never their values.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub secrets: BTreeMap<Name, SecretId>,
-    /// What blocks gave in an earlier run, which this one goes on from.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub values: BTreeMap<Name, String>,
     /// What has become of the run that this one tells of.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub event: EventScope,

@@ -66,7 +66,7 @@ struct Supervisor {
     buffer: Vec<u8>,
 }
 
-/// A task's program, and what can be read of it. A pipe that nobody can write to any more is none.
+/// A task's program, and what can be read of it. A pipe that nobody can write to any more is `None`.
 struct Running {
     process: c_int,
     pipes: [(Kind, Option<File>); 2],
@@ -277,7 +277,7 @@ fn polled(file: &impl std::os::fd::AsRawFd) -> Poll {
     Poll { fd: file.as_raw_fd(), events: POLLIN, found: 0 }
 }
 
-/// The first of a file of the kernel's that is made anew each time it is read.
+/// The first of a file of the kernel's that is made each time it is read.
 fn text(file: &File) -> io::Result<String> {
     let mut buffer = [0; 4096];
     let count = file.read_at(&mut buffer, 0)?;

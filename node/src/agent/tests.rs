@@ -114,7 +114,7 @@ fn running(sync: &Sync) -> usize {
 
 #[tokio::test]
 async fn tasks_run_in_turn_and_are_reported_until_settled() {
-    // Both have the workspace's cache: whoever finds the other's folder there is not alone.
+    // Both have the workspace's cache: a task that finds the other's folder there is not alone.
     let script = "b mkdir $CACHE/mine || echo not alone; echo line; echo $NUMBER > $RESULTS/n; \
                   b rmdir $CACHE/mine";
     let Some(mut play) = Play::start(script).await else { return };

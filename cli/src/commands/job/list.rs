@@ -98,7 +98,7 @@ async fn others(kind: &str, args: &Args, session: &Session) -> Result<(), Failur
     session.output.table(&answer.text, || Table {
         header: &["id", "kind", "state", "created", "name"],
         rows: jobs.into_iter().map(row).collect(),
-        empty: "no such jobs",
+        empty: if kind == "all" && args.status.is_empty() { "no jobs yet" } else { "no such jobs" },
     })
 }
 

@@ -89,7 +89,7 @@ impl Market {
         Ok(())
     }
 
-    /// A run that can go on, with its tasks that are to be tried anew.
+    /// A run that can go on, with its tasks that are to be tried again.
     fn ready(&self, interrupted: Interrupted) -> Result<(Run, Vec<TaskRecord>), Refused> {
         let Interrupted { mut run, tasks } = interrupted;
         if self.stopping.contains_key(&run.id) || run.state() == RunState::Ending {
@@ -106,7 +106,7 @@ impl Market {
             return Err(Refused::NoQueue);
         }
         for task in &tasks {
-            run.try_anew(task);
+            run.try_again(task);
         }
         if run.has_opened_any() && !is_whole(&run) {
             return Err(Refused::NotRetryable);
@@ -190,7 +190,7 @@ impl Run {
 
     /// Gives a run that has ended a task back that was handed out: it is tried as if for the first
     /// time, under the numbers that follow those of its attempts.
-    fn try_anew(&mut self, task: &TaskRecord) {
+    fn try_again(&mut self, task: &TaskRecord) {
         let tries = Tries { attempt: task.attempt, ..Tries::default() };
         let no = task.task.stage;
         if let Some(tasks) = self.tasks_mut(no) {

@@ -50,7 +50,7 @@ struct Layout {
 pub struct Group {
     layout: Arc<Layout>,
     name: String,
-    /// Where the most memory is read since it was begun anew; `Some(None)` where it cannot be.
+    /// Where the most memory is read since it was last reset; `Some(None)` where it cannot be.
     peak: OnceLock<Option<File>>,
 }
 
@@ -270,7 +270,7 @@ impl Group {
         Some(Memory { bytes: bytes.saturating_sub(cache), peak_bytes })
     }
 
-    /// Begins the most memory anew, for the next program in the same container. Where the kernel
+    /// Resets the most memory, for the next program in the same container. Where the kernel
     /// cannot, it is not told from now on.
     pub fn begin_peak(&self) {
         let begun = self.peak.get_or_init(|| {
@@ -323,7 +323,7 @@ impl Drop for Group {
     }
 }
 
-/// The number in a file of the kernel's, which is made anew each time it is read.
+/// The number in a file of the kernel's, which is made each time it is read.
 fn number_of(file: &File) -> Option<u64> {
     let mut buffer = [0; 32];
     let count = file.read_at(&mut buffer, 0).ok()?;

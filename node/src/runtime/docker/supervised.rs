@@ -42,7 +42,7 @@ pub struct Attended {
     pub link: Option<Link>,
 }
 
-/// Removes a container, whoever has the engine.
+/// Removes a container of any owner of the engine.
 #[derive(Debug, Clone)]
 pub struct Removal(Client);
 
@@ -66,7 +66,7 @@ impl Docker {
         command: &[String],
     ) -> Result<Option<Made>, Error> {
         self.check_allowed(launch)?;
-        // Variables are each task's own: what lies with the engine is none of its business.
+        // Variables are each task's own: the engine does not get them.
         let launch = Launch { env: Vec::new(), ..launch.clone() };
         let made = match self.create(&launch, image, Some(command)).await {
             Ok(made) => made,

@@ -197,7 +197,8 @@ async fn restart(job: Segment, call: Call) -> Result<Done> {
         return Err(not_now("sub-job can not be restarted: restart the job that it is a part of"));
     }
     if found.schedule.is_some() && found.has_unusable_plan() {
-        let why = "its plan could not be followed: the next job of its schedule begins anew";
+        let why =
+            "its plan could not be followed: the next job of its schedule begins from the start";
         return Err(not_now(format!("job can not be restarted: {why}")));
     }
     plans::restart(call.app(), &caller, &found).await?;

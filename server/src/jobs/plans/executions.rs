@@ -95,10 +95,7 @@ pub(super) fn stage_id(run: RunId, stage: StageNo) -> Uuid {
 
 /// Reads what became of a run, in the order of its stages.
 pub async fn read(app: &App, run: &RunView) -> Result<Executions> {
-    let earlier = runs::scope(&app.db, run.id).await?.values;
-    let mut values: BTreeMap<String, String> =
-        earlier.into_iter().map(|(name, value)| (name.to_string(), value)).collect();
-    values.extend(plan_runs::values_of(&app.db, run.id).await?);
+    let values = plan_runs::values_of(&app.db, run.id).await?;
     let Some(plan) = runs::plan(&app.db, run.id).await? else {
         return Ok(Executions { items: Vec::new(), values, ended: 0 });
     };

@@ -212,7 +212,7 @@ pub async fn cancel(app: &App, of: &PlanRun) -> Result<bool> {
 }
 
 /// Goes on with a run that failed or was cancelled. One whose plan could not be followed, because an
-/// image was not there, begins anew.
+/// image was not there, begins again from its start.
 pub async fn restart(app: &App, caller: &Caller, ended: &PlanRun) -> Result<()> {
     if ended.has_unusable_plan() {
         let ready = start::prepare(app, caller, ended.job.id, JobConfig::default()).await?;

@@ -111,7 +111,7 @@ fn scan(mut wal: impl Read) -> io::Result<Scan> {
     Ok(Scan::Behind(behind))
 }
 
-/// Whether a frame was written before the log began anew: each time, the first number of the salt
+/// Whether a frame was written before the log was started again: each time, the first number of the salt
 /// rises by one, and the second is drawn.
 fn is_of_older_log(header: &[u8], frame: &[u8]) -> bool {
     let logs_ago = word(header, 16, true).wrapping_sub(word(frame, 8, true));

@@ -11,7 +11,7 @@ use server::metrics::Metrics;
 
 use super::promtool;
 
-/// Set in the environment, it has the page written anew.
+/// Set in the environment, it has the page written again.
 const UPDATE: &str = "UPDATE_DOCS";
 
 fn folder() -> PathBuf {

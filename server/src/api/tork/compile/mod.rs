@@ -259,7 +259,7 @@ impl Compiler<'_> {
         if var.is_none() && !inner_var.is_empty() {
             let item = Some(text(each.var.as_ref())).filter(|item| !item.is_empty());
             let named = template(place, inner_var)?;
-            // A name for each element is none that a task after the list could know.
+            // A task after the list cannot know a name that each element has of its own.
             let of_elements = named.roots().contains(item.unwrap_or(ITEM));
             *var = if of_elements {
                 hidden_var(id).parse().ok()

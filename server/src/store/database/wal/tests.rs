@@ -100,7 +100,7 @@ async fn transaction_torn_by_a_power_cut_in_a_log_that_began_anew_is_accepted() 
                 WHERE x < 20000) SELECT x FROM n";
     db.execute_unprepared(many).await.unwrap();
     let mut bytes = fs::read(&killed.wal).unwrap();
-    assert_ne!(bytes[..HEADER], killed.bytes[..HEADER], "the log did not begin anew");
+    assert_ne!(bytes[..HEADER], killed.bytes[..HEADER], "the log was not started again");
     // The second to the fourth frame were not written: those of the older log are still there.
     let unwritten = HEADER + FRAME..HEADER + 4 * FRAME;
     bytes[unwritten.clone()].copy_from_slice(&killed.bytes[unwritten]);
