@@ -7,12 +7,12 @@ use chrono::{DateTime, Utc};
 
 use super::Market;
 use super::figures::Receipts;
-use super::frozen::Resolution;
 use super::run::Counts;
 use super::schedules::{Fire, Skip};
 use super::stage::StageRecord;
+use super::stage::frozen::Resolution;
+use super::stage::values::ValueRecord;
 use super::trust::OperatorRecord;
-use super::values::ValueRecord;
 use crate::call::Answer;
 use crate::compute::device::Device;
 use crate::compute::resources::Usage;

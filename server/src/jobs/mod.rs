@@ -10,27 +10,19 @@
 
 pub mod app_test;
 pub mod auto_delete;
-pub mod cancel;
 pub mod containers;
 pub mod draft;
 pub mod history;
-pub mod hold;
 pub mod list;
 pub mod monitoring;
 pub mod ordered;
 pub mod plans;
-pub mod probe;
 pub mod queues;
 pub mod quote;
 pub mod resolve;
-pub mod results;
-pub mod retry;
 pub mod runs;
 pub mod schedules;
 pub mod secret_use;
-pub mod stages;
-pub mod start;
-pub mod template_figures;
 pub mod workflows;
 
 pub use crate::store::jobs::{ApiName, Job, JobKind, JobScope, TemplateWork};

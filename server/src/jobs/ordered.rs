@@ -7,7 +7,8 @@ use common::schedule::{Rules, Schedule};
 
 use super::draft::call::{self, NewCall};
 use super::monitoring::status::{self, JobStatus};
-use super::{JobScope, RunView, cancel, list, schedules, start};
+use super::runs::{cancel, start};
+use super::{JobScope, RunView, list, schedules};
 use crate::app::App;
 use crate::clock;
 use crate::error::{Error, Result};

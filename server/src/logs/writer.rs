@@ -26,7 +26,7 @@ use crate::coordinator::leases::{Leases, LiveLease, LogEnd};
 use crate::coordinator::{Coordinator, StoredLines};
 use crate::store;
 use crate::store::logs::{Batch, End, numbers, tail};
-use crate::store::market::attempts;
+use crate::store::market::tasks::attempts;
 use crate::store::{Db, begin};
 
 /// Messages that may wait; each has at most `LOGS_BYTES_MAX` of text.

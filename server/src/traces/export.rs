@@ -23,7 +23,7 @@ use super::spans;
 use crate::config::TracesConfig;
 use crate::data::ssrf_guard;
 use crate::store::Db;
-use crate::store::market::attempts;
+use crate::store::market::tasks::attempts;
 
 /// What has ended that one request tells of.
 const REQUEST_MAX: usize = 512;

@@ -11,9 +11,9 @@ use chrono::{DateTime, Utc};
 
 use super::money::purse::Purse;
 use super::outbox::{Owner, Progress, RunRecord};
+use super::stage::values::Values;
 use super::stage::{Cursor, Open, Stage, StageRecord};
 use super::trust::checks::Compared;
-use super::values::Values;
 use crate::data::chunk_table::ChunkTable;
 use crate::ids::{NodeId, RunId, WorkspaceId};
 use crate::money::credits::Credits;

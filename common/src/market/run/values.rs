@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::Run;
-use crate::market::frozen::{Element, Frozen, Resolution};
 use crate::market::stage::Stage;
-use crate::market::values::{TooMuch, ValueRecord};
+use crate::market::stage::frozen::{Element, Frozen, Resolution};
+use crate::market::stage::values::{TooMuch, ValueRecord};
 use crate::plan::{BlockId, Body, Each, Name};
 use crate::protocol::VALUE_BYTES_MAX;
 use crate::run::task::StageNo;

@@ -19,6 +19,7 @@ use crate::plan::{Assemble, Limits, Partition, Phase, Pipeline};
 use crate::protocol::{Failure, Held, Orders, Outcome, Sync};
 use crate::run::RunState;
 use crate::run::spec::RunSpec;
+use crate::run::task::{Lease, StageNo};
 use crate::testing::{self, PROCESS, at, container, do_steps, pipeline, start_cut};
 
 const RUN: RunId = RunId::new(Uuid::from_u128(1));

@@ -20,7 +20,8 @@ use crate::error::{Error, Kind, Result};
 use crate::jobs::monitoring::status::{self, JobStatus};
 use crate::jobs::queues::submit::{self, Submission};
 use crate::jobs::queues::{self, Queue, pools};
-use crate::jobs::{cancel, runs};
+use crate::jobs::runs;
+use crate::jobs::runs::cancel;
 use crate::people::caller::Caller;
 
 const PATH: &str = "/v1/client/job";

@@ -19,7 +19,8 @@ use crate::api::http::shape::{integer, text};
 use crate::error::{Error, Kind, Result};
 use crate::jobs::monitoring::status::JobStatus;
 use crate::jobs::runs::RunPlace;
-use crate::jobs::{RunView, cancel, runs, start};
+use crate::jobs::runs::{cancel, start};
+use crate::jobs::{RunView, runs};
 
 pub fn routes() -> Vec<Route> {
     let (runs, run) =

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 use crate::jobs::JobKind;
 use crate::jobs::monitoring::status::JobState;
 use crate::jobs::monitoring::tasks::TaskState;
-use crate::jobs::stages::StageKind;
+use crate::jobs::runs::stages::StageKind;
 
 /// How far a job is: `new` is a draft, and the others are the states of its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]

@@ -11,9 +11,10 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, post};
 use crate::api::http::shape::{integer, text};
 use crate::error::{Error, Result};
+use crate::jobs::RunView;
 use crate::jobs::monitoring::{call_attempts, status};
+use crate::jobs::runs::start;
 use crate::jobs::runs::{self, RunPlace};
-use crate::jobs::{RunView, start};
 use crate::people::caller::Caller;
 
 pub fn routes() -> Vec<Route> {

@@ -4,6 +4,7 @@ pub mod call;
 mod copy;
 mod create;
 mod locations;
+pub mod probe;
 mod upload;
 
 use chrono::{DateTime, TimeDelta, Utc};

@@ -13,9 +13,9 @@ use super::{Whose, Window, runs_in};
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
-use crate::store::market::samples::SampleView;
-use crate::store::market::usages::UsageView;
-use crate::store::market::{samples, usages};
+use crate::store::market::tasks::samples::SampleView;
+use crate::store::market::tasks::usages::UsageView;
+use crate::store::market::tasks::{samples, usages};
 
 /// The most samples, and the most attempts without samples, that one answer is made of.
 const SAMPLES_MAX: u64 = 200_000;

@@ -8,8 +8,9 @@ use super::status::{RunName, find};
 use crate::app::App;
 use crate::error::Result;
 use crate::people::caller::Caller;
-pub use crate::store::market::call_answers::Place;
-use crate::store::market::{call_answers, tasks};
+use crate::store::market::tasks;
+use crate::store::market::tasks::call_answers;
+pub use crate::store::market::tasks::call_answers::Place;
 
 /// The most attempts of one page.
 pub const LIST_MAX: u32 = 100;

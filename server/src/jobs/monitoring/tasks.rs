@@ -17,8 +17,9 @@ use crate::error::Result;
 use crate::jobs::RunView;
 use crate::people::caller::Caller;
 use crate::store::market::runs;
+use crate::store::market::tasks;
 pub use crate::store::market::tasks::TaskView as Attempt;
-use crate::store::market::{attempts, tasks};
+use crate::store::market::tasks::attempts;
 use crate::store::nodes::devices;
 
 /// The most tasks of one page.

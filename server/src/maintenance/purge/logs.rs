@@ -9,7 +9,8 @@ use crate::store::Db;
 use crate::store::logs::segments::Segment;
 use crate::store::logs::{segments, tail};
 use crate::store::market::runs::purge::Ended;
-use crate::store::market::{call_answers, resolutions, samples, values};
+use crate::store::market::stages::{resolutions, values};
+use crate::store::market::tasks::{call_answers, samples};
 use crate::store::people::retention;
 
 /// Deletes lines, answers of calls, samples and values of runs that ended so many days ago: as many

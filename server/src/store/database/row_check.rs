@@ -7,9 +7,9 @@ use sea_orm::DbErr;
 
 use crate::store::catalogue::{imports, packages, templates};
 use crate::store::logs::{segments, tail};
-use crate::store::market::{
-    attempts, call_answers, chunk_tables, plans, resolutions, runs, stages, tasks, values,
-};
+use crate::store::market::stages::{chunk_tables, resolutions, values};
+use crate::store::market::tasks::{attempts, call_answers};
+use crate::store::market::{plans, runs, stages, tasks};
 use crate::store::money::{ledger, statement, wallet_requests};
 use crate::store::nodes::devices;
 use crate::store::people::workspaces::Profile;
@@ -51,7 +51,7 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
 }
 
 async fn check_catalogue(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr> {
-    rows::check::<jobs::row::Entity, _>(db, found, |row| jobs::read(&row)).await?;
+    rows::check::<jobs::record::row::Entity, _>(db, found, |row| jobs::record::read(&row)).await?;
     rows::check::<queues::Entity, _>(db, found, |row| queues::read(&row)).await?;
     rows::check::<pools::Entity, _>(db, found, |row| pools::read(&row)).await?;
     rows::check::<definitions::Entity, _>(db, found, |row| definitions::read(&row)).await?;

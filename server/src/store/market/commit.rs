@@ -3,10 +3,9 @@
 use common::market::Changes;
 use sea_orm::DbErr;
 
-use super::{
-    attempts, batch_number, call_answers, chunk_tables, resolutions, runs, samples, set_aside,
-    stages, tasks, values,
-};
+use super::stages::{chunk_tables, resolutions, values};
+use super::tasks::{attempts, call_answers, samples};
+use super::{batch_number, runs, set_aside, stages, tasks};
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
 use crate::store::money::booking_effects;

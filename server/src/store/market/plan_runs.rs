@@ -14,9 +14,12 @@ use sea_orm::{Condition, PaginatorTrait, QueryOrder, QuerySelect, QueryTrait as 
 use uuid::Uuid;
 
 use super::runs::RunView;
+use super::stages::values;
 use super::tasks::TaskView;
-use super::{attempts, runs, stages, tasks, values};
-use crate::store::jobs::{ApiName, JobKind, row as jobs};
+use super::tasks::attempts;
+use super::{runs, stages, tasks};
+use crate::store::jobs::record::row as jobs;
+use crate::store::jobs::{ApiName, JobKind};
 use crate::store::query::document;
 use crate::store::{corrupt, stage_no, time};
 

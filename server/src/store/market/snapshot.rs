@@ -15,7 +15,8 @@ use common::run::RunState;
 use common::run::task::StageNo;
 use sea_orm::{ConnectionTrait, DbErr};
 
-use super::{chunk_tables, resolutions, runs, set_aside, stages, tasks, values};
+use super::stages::{chunk_tables, resolutions, values};
+use super::{runs, set_aside, stages, tasks};
 use crate::store::money::{ledger, spend_caps, statement};
 use crate::store::nodes;
 use crate::store::nodes::trust;

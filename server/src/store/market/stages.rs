@@ -1,5 +1,9 @@
 //! The stages of runs: which blocks of their plans have been opened, and how far each is.
 
+pub(in crate::store) mod chunk_tables;
+pub mod resolutions;
+pub mod values;
+
 use chrono::{DateTime, Utc};
 use common::ids::RunId;
 use common::market::{StageEnd, StageOutcome, StageRecord};

@@ -1,5 +1,10 @@
 //! Tasks that have been handed out at least once. A waiting chunk has no row.
 
+pub mod attempts;
+pub mod call_answers;
+pub mod samples;
+pub mod usages;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};

@@ -74,7 +74,7 @@ async fn each_upload<E: From<DbErr>>(
     db: &Db,
     look: &mut impl AsyncFnMut(Named) -> Result<(), E>,
 ) -> Result<(), E> {
-    use jobs::row::{Column, Entity};
+    use jobs::record::row::{Column, Entity};
 
     let kept = Column::Run.is_null().and(Column::DeletedUs.is_null());
     let kept = kept.or(Column::Run.in_subquery(runs::purge::with_data()));

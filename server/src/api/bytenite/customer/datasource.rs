@@ -10,7 +10,7 @@ use crate::api::http::call::Call;
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
 use crate::error::{Error, Result};
-use crate::jobs::probe::{Listed, Looked, LookedKind, probe};
+use crate::jobs::draft::probe::{Listed, Looked, LookedKind, probe};
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -5,7 +5,7 @@ use common::money::price::{CPU_HOUR, MEMORY_HOUR};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::jobs::hold::Hold;
+use crate::jobs::runs::hold::Hold;
 
 /// What everything is paid by, in credits.
 #[derive(Debug, Serialize, ToSchema)]

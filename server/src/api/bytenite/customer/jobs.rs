@@ -13,9 +13,9 @@ use crate::api::http::idempotency;
 use crate::api::http::route::{Route, delete, post};
 use crate::api::http::shape::{Field, Shape, date, one, text, texts, word};
 use crate::error::{Error, Result};
-use crate::jobs::cancel;
 use crate::jobs::draft;
 use crate::jobs::draft::{NewJob, TemplateChoice};
+use crate::jobs::runs::cancel;
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -9,8 +9,8 @@ use crate::api::http::query;
 use crate::api::http::route::{Route, get};
 use crate::api::http::shape::{flag, text};
 use crate::error::Result;
-use crate::jobs::results;
-use crate::jobs::results::{ResultFile, ResultPage};
+use crate::jobs::runs::results;
+use crate::jobs::runs::results::{ResultFile, ResultPage};
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -16,10 +16,10 @@ use crate::api::http::query;
 use crate::api::http::route::{Route, post};
 use crate::api::http::shape::{Field, flag, one};
 use crate::error::Result;
-use crate::jobs::cancel;
-use crate::jobs::cancel::{Aborted, done_and_paid};
-use crate::jobs::start;
-use crate::jobs::start::Remark;
+use crate::jobs::runs::cancel;
+use crate::jobs::runs::cancel::{Aborted, done_and_paid};
+use crate::jobs::runs::start;
+use crate::jobs::runs::start::Remark;
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -34,11 +34,11 @@ use crate::api::http::route::{Route, delete, get, patch, post};
 use crate::api::http::shape::{Field, text, word};
 use crate::error::{Error, Result};
 use crate::jobs::JobKind;
-use crate::jobs::cancel;
 use crate::jobs::containers;
 use crate::jobs::draft;
 use crate::jobs::list::{self, JobField};
 use crate::jobs::monitoring::status;
+use crate::jobs::runs::cancel;
 use crate::jobs::workflows;
 use crate::listing::{Comparison, Operand, Selection, Start, Test};
 

@@ -9,7 +9,7 @@ use crate::api::http::route::{Route, post};
 use crate::api::http::shape::one;
 use crate::error::{Error, Result};
 use crate::jobs::draft::Given;
-use crate::jobs::probe::{Listed, Looked, LookedKind, probe};
+use crate::jobs::draft::probe::{Listed, Looked, LookedKind, probe};
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -33,13 +33,13 @@ use crate::api::native::jobs::config::{self, CONFIG};
 use crate::api::native::jobs::quote::QuoteOut;
 use crate::error::{Error, Result};
 use crate::jobs::RunView;
-use crate::jobs::cancel;
 use crate::jobs::monitoring::explain::{self, Why};
 use crate::jobs::monitoring::status::{self, JobState, JobStatus};
 use crate::jobs::monitoring::wait;
-use crate::jobs::retry;
+use crate::jobs::runs::cancel;
+use crate::jobs::runs::retry;
+use crate::jobs::runs::start::{self, Remark};
 use crate::jobs::runs::{self, RunPlace};
-use crate::jobs::start::{self, Remark};
 use crate::people::caller::Caller;
 
 const WAIT_MAX: Duration = Duration::from_secs(60);

@@ -10,7 +10,7 @@ use crate::api::http::route::{Route, get};
 use crate::api::http::shape::flag;
 use crate::api::native::page::CURSOR;
 use crate::error::Result;
-use crate::jobs::results::{self, ResultFile, ResultPage};
+use crate::jobs::runs::results::{self, ResultFile, ResultPage};
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -12,7 +12,7 @@ use crate::api::http::route::{Route, get};
 use crate::api::native::page::{self, PAGE};
 use crate::api::native::words::{PhaseOut, StageKindOut, StageStateOut};
 use crate::error::Result;
-use crate::jobs::stages::{self, Stage};
+use crate::jobs::runs::stages::{self, Stage};
 
 pub fn routes() -> Vec<Route> {
     vec![

@@ -18,7 +18,8 @@ use sea_orm::{Condition, QuerySelect as _, QueryTrait as _};
 
 use super::origin::{callbacks, origin_name, parent};
 use super::{ActiveModel, Column, Entity, Model, view};
-use crate::store::market::{chunk_tables, plans, resolutions, stages, values};
+use crate::store::market::stages::{chunk_tables, resolutions, values};
+use crate::store::market::{plans, stages};
 use crate::store::query::document;
 use crate::store::query::rows::{self, UnreadableRow};
 use crate::store::{Db, corrupt, corrupt_by, micros, row_groups, storable};

@@ -9,8 +9,8 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get};
 use crate::error::Result;
 use crate::jobs::monitoring::status;
-use crate::jobs::template_figures;
-use crate::jobs::template_figures::TemplateFigures;
+use crate::jobs::quote::template_figures;
+use crate::jobs::quote::template_figures::TemplateFigures;
 
 pub fn routes() -> Vec<Route> {
     vec![

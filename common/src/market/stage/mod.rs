@@ -1,18 +1,22 @@
 //! A stage: an opened block of a run's plan, and how far it is.
 
+pub mod frozen;
+pub mod members;
+pub mod values;
+
 use std::sync::{Arc, OnceLock};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::calls::open_call::OpenCall;
-use super::frozen::{Frozen, Resolution};
-use super::members::{Elements, Members};
 use super::tasks::Tasks;
 use crate::expression::Items;
 use crate::ids::RunId;
 use crate::plan::{BlockId, Body, Plan};
 use crate::run::task::StageNo;
+use frozen::{Frozen, Resolution};
+use members::{Elements, Members};
 
 /// An opened block. One that has ended is no longer in memory.
 #[derive(Debug)]

@@ -8,16 +8,16 @@ use common::plan::Phase;
 use common::run::RunState;
 use common::run::spec::result_name;
 
-use super::cancel::done_and_paid;
-use super::monitoring::status;
-use super::monitoring::status::RunName;
-use super::monitoring::tasks::stage_of;
-use super::{Job, RunView};
 use crate::app::App;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::data::bucket::links::{Holder, Linked};
 use crate::error::{Error, Result};
 use crate::field::Field;
+use crate::jobs::monitoring::status;
+use crate::jobs::monitoring::status::RunName;
+use crate::jobs::monitoring::tasks::stage_of;
+use crate::jobs::runs::cancel::done_and_paid;
+use crate::jobs::{Job, RunView};
 use crate::people::caller::Caller;
 use crate::store::market::{results, tasks};
 
@@ -74,7 +74,7 @@ pub async fn read(
 }
 
 /// The delivered files of a run that has succeeded.
-pub(super) async fn delivered(
+pub(in crate::jobs) async fn delivered(
     app: &App,
     caller: &Caller,
     job: &Job,

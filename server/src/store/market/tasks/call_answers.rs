@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
+use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;

@@ -4,8 +4,8 @@ use common::money::credits::Credits;
 use common::money::price;
 use common::plan::Plan;
 
-use super::RunView;
 use crate::app::App;
+use crate::jobs::RunView;
 
 /// What is held for a run: a reservation for each task that runs, which grows with a task that
 /// runs longer. What a task does not use serves the next one or is given back.
@@ -24,7 +24,7 @@ pub struct Hold {
 
 impl Hold {
     /// For the first task, and for those whose reservation is kept from the start.
-    pub(super) fn at_start(app: &App, plan: &Plan) -> Self {
+    pub(in crate::jobs) fn at_start(app: &App, plan: &Plan) -> Self {
         let task = plan.typical_task();
         let task_secs = app.coordinator.reserved_secs(task.map_or(0, |task| task.timeout_secs));
         let per_task = task.map_or(Credits::ZERO, |task| task.reservation(task_secs));
@@ -32,7 +32,7 @@ impl Hold {
     }
 
     /// For the tasks that run now.
-    pub(super) fn of_run(app: &App, run: &RunView) -> Self {
+    pub(in crate::jobs) fn of_run(app: &App, run: &RunView) -> Self {
         let task_secs = app.coordinator.reserved_secs(run.task_timeout_secs);
         let tasks = app.coordinator.progress(run.id).map_or(0, |live| live.tasks_running);
         let per_task = price::most(run.needs, task_secs);

@@ -10,8 +10,8 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::QueryOrder;
 use sea_orm::entity::prelude::*;
 
-use super::tasks;
-use super::tasks::TaskView;
+use crate::store::market::tasks;
+use crate::store::market::tasks::TaskView;
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number, storable, time};
 

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::draft::find_template;
 use crate::app::App;
 use crate::clock;
 use crate::error::Result;
+use crate::jobs::draft::find_template;
 use crate::people::caller::Caller;
 use crate::store::money::usage;
 use crate::store::money::usage::Month;

@@ -2,10 +2,10 @@
 
 use common::ids::JobId;
 
-use super::monitoring::status::{RunName, find};
-use super::{RunView, schedules, secret_use};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::jobs::monitoring::status::{RunName, find};
+use crate::jobs::{RunView, schedules, secret_use};
 use crate::people::caller::Caller;
 use crate::store::jobs;
 use crate::store::market::runs;

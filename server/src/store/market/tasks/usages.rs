@@ -9,7 +9,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{Expr, ExprTrait as _};
 use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 
-use super::{attempts, tasks};
+use super::attempts;
+use crate::store::market::tasks;
 use crate::store::{corrupt, micros, stage_no, time};
 
 /// What an attempt used that has ended.

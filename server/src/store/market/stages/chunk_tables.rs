@@ -7,7 +7,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
-use super::runs;
+use crate::store::market::runs;
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;

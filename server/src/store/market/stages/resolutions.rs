@@ -8,8 +8,8 @@ use common::run::task::StageNo;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
-use super::runs;
-use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
+use crate::store::market::runs;
+use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::document;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;

@@ -1,5 +1,7 @@
 //! What a job is expected to cost, and on what that is based.
 
+pub mod template_figures;
+
 use common::compute::resources::Resources;
 use common::data::location::Source;
 use common::ids::JobId;
@@ -8,13 +10,13 @@ use common::money::price;
 use common::money::price::Sample;
 use common::plan::{Body, Estimate, Partitioner, Plan};
 
-use super::hold::Hold;
-use super::monitoring::status;
-use super::resolve::resolve;
-use super::{Job, RunView, TemplateWork};
 use crate::app::App;
 use crate::data::LookedKind;
 use crate::error::Result;
+use crate::jobs::monitoring::status;
+use crate::jobs::resolve::resolve;
+use crate::jobs::runs::hold::Hold;
+use crate::jobs::{Job, RunView, TemplateWork};
 use crate::people::caller::Caller;
 use crate::store::market::runs;
 use crate::store::money::{statement, usage};
@@ -88,12 +90,12 @@ impl Forecast {
     }
 
     /// The tasks of a run that are done, if any are.
-    pub(super) fn of_run(run: &RunView) -> Option<Self> {
+    pub(in crate::jobs) fn of_run(run: &RunView) -> Option<Self> {
         let sample = Sample::new(run.price, run.chunks_done.into())?;
         Some(Self::sampled(Basis::Sample, 0, sample))
     }
 
-    pub(super) fn assumed(task_price: Credits, single_price: Credits) -> Self {
+    pub(in crate::jobs) fn assumed(task_price: Credits, single_price: Credits) -> Self {
         let basis = Basis::Assumption;
         Self { basis, basis_runs: 0, basis_tasks: 0, task_price, single_price, sample: None }
     }
@@ -121,7 +123,7 @@ pub async fn quote(app: &App, caller: &Caller, id: JobId) -> Result<Quote> {
 }
 
 /// The quote of a job that is ready to run, or of its run.
-pub(super) async fn of(
+pub(in crate::jobs) async fn of(
     app: &App,
     caller: &Caller,
     job: &Job,

@@ -1,10 +1,17 @@
 //! The runs of a job.
 
+pub mod cancel;
+pub mod hold;
+pub mod results;
+pub mod retry;
+pub mod stages;
+pub mod start;
+
 use common::ids::{JobId, RunId};
 
-use super::monitoring::status::{JobStatus, find, find_job};
 use crate::app::App;
 use crate::error::Result;
+use crate::jobs::monitoring::status::{JobStatus, find, find_job};
 use crate::people::caller::Caller;
 use crate::store::market::runs;
 pub use crate::store::market::runs::RunPlace;

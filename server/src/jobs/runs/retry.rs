@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::monitoring::status::{RunName, find};
-use super::secret_use;
 use crate::app::App;
 use crate::coordinator;
 use crate::error::{Error, Result};
+use crate::jobs::monitoring::status::{RunName, find};
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 
 /// A cancelled run, and each part of one, waits this long for its nodes to stop. They do so at

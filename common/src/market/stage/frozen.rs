@@ -48,20 +48,20 @@ pub struct Frozen {
     pub spec: Arc<RunSpec>,
     pub stage: StageNo,
     pub block: BlockId,
-    pub(super) opened_at: DateTime<Utc>,
+    pub(in crate::market) opened_at: DateTime<Utc>,
     /// Everything in the run has ended, and what it gives is asked for.
-    pub(super) is_end: bool,
+    pub(in crate::market) is_end: bool,
     /// The values of blocks that have ended.
-    pub(super) values: BTreeMap<Name, Arc<str>>,
+    pub(in crate::market) values: BTreeMap<Name, Arc<str>>,
     /// The elements that it is in, the innermost last.
-    pub(super) items: Vec<Element>,
+    pub(in crate::market) items: Vec<Element>,
     /// The list whose elements its tasks are.
-    pub(super) list: Option<(String, Option<Arc<Resolution>>)>,
+    pub(in crate::market) list: Option<(String, Option<Arc<Resolution>>)>,
 }
 
 /// An element of a list.
 #[derive(Debug, Clone)]
-pub(super) struct Element {
+pub(in crate::market) struct Element {
     /// What expressions call it.
     pub name: String,
     pub index: u32,

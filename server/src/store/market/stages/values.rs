@@ -5,8 +5,8 @@ use common::market::ValueRecord;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 
-use super::runs;
-use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
+use crate::store::market::runs;
+use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::row_groups;

@@ -4,13 +4,13 @@ use common::data::location::DraftSource;
 use common::error_chain::chain;
 use common::secret::DataEnd;
 
-use super::draft::Given;
-use super::secret_use;
 use crate::app::App;
 use crate::data;
 pub use crate::data::{Listed, Looked, LookedKind};
 use crate::error::{Error, Result};
 use crate::field::Field;
+use crate::jobs::draft::Given;
+use crate::jobs::secret_use;
 use crate::people::caller::Caller;
 
 /// Reads a source's outline with the keys that are given, or with the secret that it names.

@@ -5,9 +5,9 @@ use common::market::StageRecord;
 use common::plan::{Block, Body, Phase, Plan};
 use common::run::task::StageNo;
 
-use super::monitoring::status;
 use crate::app::App;
 use crate::error::Result;
+use crate::jobs::monitoring::status;
 use crate::people::caller::Caller;
 use crate::store::market::{runs, stages};
 

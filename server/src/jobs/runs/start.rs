@@ -8,14 +8,14 @@ use common::plan::Phase;
 use common::run::spec::RunSpec;
 use uuid::Uuid;
 
-use super::Job;
-use super::monitoring::status::find_job;
-use super::quote::{self, Quote};
-use super::resolve::resolve;
 use crate::app::App;
 use crate::coordinator;
 use crate::error::Result;
 use crate::idempotency::{self, RequestKey};
+use crate::jobs::Job;
+use crate::jobs::monitoring::status::find_job;
+use crate::jobs::quote::{self, Quote};
+use crate::jobs::resolve::resolve;
 use crate::people::caller::Caller;
 use crate::store::jobs::{JobWork, StartAs};
 use crate::store::schedules;
@@ -125,7 +125,12 @@ fn tag_name(tag: &str) -> Option<String> {
 }
 
 /// Starts a run of a job.
-pub(super) async fn start(app: &App, job: &Job, how: StartAs, spec: RunSpec) -> Result<()> {
+pub(in crate::jobs) async fn start(
+    app: &App,
+    job: &Job,
+    how: StartAs,
+    spec: RunSpec,
+) -> Result<()> {
     app.coordinator.start_job(spec, job.draft, how).await?;
     Ok(())
 }

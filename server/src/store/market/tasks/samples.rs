@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect};
 
-use super::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
+use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::row_groups;
 use crate::store::{corrupt, micros, stage_no, stage_number, time};
 

@@ -38,7 +38,7 @@ pub struct TooMuch;
 
 /// What a run knows.
 #[derive(Debug, Default)]
-pub(super) struct Values {
+pub(in crate::market) struct Values {
     next: u32,
     bytes: usize,
     known: Vec<ValueRecord>,
