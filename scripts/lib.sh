@@ -1,4 +1,4 @@
-# Sourced by the other scripts: messages, privileges, the toolchain, a container engine.
+# Sourced by the other scripts: messages, privileges, the toolchain, a container engine, PostgreSQL.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 target=${CARGO_TARGET_DIR:-$root/target}
@@ -66,4 +66,36 @@ stop_engine() {
     wait "$engine_pid" 2>/dev/null || true
     engine_pid=
     rm -rf "$engine_folder"
+}
+
+# Runs one of PostgreSQL's programs as a user that it accepts: not root.
+postgres() {
+    local bin
+    bin=$(dirname "$(compgen -G '/usr/lib/postgresql/*/bin/initdb' | sort -V | tail -n 1)")
+    if [ "$(id -u)" = 0 ]; then (cd / && runuser -u postgres -- "$bin/$1" "${@:2}")
+    else "$bin/$1" "${@:2}"
+    fi
+}
+
+# Starts a PostgreSQL cluster in a temporary folder on a free port, with these options of the
+# server, and sets database_url; stop_database ends and removes it.
+database_folder=
+database_url=
+start_database() {
+    database_folder=$(mktemp -d)
+    [ "$(id -u)" = 0 ] && chown postgres "$database_folder"
+    local port
+    port=$(python3 -c 'import socket; s = socket.create_server(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    postgres initdb -D "$database_folder/data" -U fanfold -A trust --no-sync >/dev/null
+    postgres pg_ctl -D "$database_folder/data" -w -l "$database_folder/log" start >/dev/null \
+        -o "-p $port -k $database_folder -c listen_addresses=127.0.0.1 -c max_connections=300 $*" ||
+        { cat "$database_folder/log" >&2; die "PostgreSQL did not start"; }
+    database_url=postgres://fanfold@127.0.0.1:$port/postgres
+}
+
+stop_database() {
+    [ -n "$database_folder" ] || return 0
+    postgres pg_ctl -D "$database_folder/data" -m immediate stop >/dev/null 2>&1 || true
+    rm -rf "$database_folder"
+    database_folder=
 }

@@ -17,6 +17,8 @@ use crate::commands::package::archive;
 
 const TEMPLATE: &str = "bench";
 const JOBS: &str = "/v1/customer/jobs";
+/// Where the program of [`prepare`]'s app lies in its folder.
+pub const PROGRAM: &str = "package/app/main";
 
 /// How far a run is.
 #[derive(Debug, Deserialize)]
@@ -41,7 +43,16 @@ impl Progress {
 
 /// Pushes an app that ends at once, and a template that runs it `num_replicas` times on nothing.
 pub async fn prepare(session: &Session, folder: &Path) -> Result<(), Failure> {
-    let package = write_package(folder)
+    prepare_isolated(session, folder, "warm").await
+}
+
+/// The same, with this isolation between its tasks.
+pub async fn prepare_isolated(
+    session: &Session,
+    folder: &Path,
+    isolation: &str,
+) -> Result<(), Failure> {
+    let package = write_package(folder, isolation)
         .map_err(|error| Failure::local("cannot write the benchmark's package", error))?;
     let body = json!({ "data": BASE64_STANDARD.encode(archive::pack(&package)?) });
     let client = &session.client;
@@ -56,12 +67,13 @@ pub async fn prepare(session: &Session, folder: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-fn write_package(folder: &Path) -> std::io::Result<std::path::PathBuf> {
+fn write_package(folder: &Path, isolation: &str) -> std::io::Result<std::path::PathBuf> {
     let package = folder.join("package");
-    let program = package.join("app/main");
+    let program = folder.join(PROGRAM);
     std::fs::create_dir_all(package.join("app"))?;
     let manifest = json!({
         "name": TEMPLATE, "version": "1.0", "platform": "binary", "entrypoint": "main",
+        "isolation": isolation,
         "device_requirements": { "min_cpu": 1, "min_memory": 1 },
     });
     std::fs::write(package.join("manifest.json"), manifest.to_string())?;

@@ -12,8 +12,10 @@ mod data;
 mod figure;
 mod fleet;
 mod job;
+mod node;
 mod overhead;
 mod process;
+mod real_node;
 mod report;
 mod schedules;
 mod server_process;
@@ -30,6 +32,8 @@ pub enum Command {
     Overhead(overhead::Args),
     /// What is around a program in containers of each kind; needs a container engine
     Containers(containers::Args),
+    /// Chunks a second through a real node, beside started programs; needs a container engine
+    Node(node::Args),
     /// MB/s of cutting and folding, beside a plain copy
     Data(data::Args),
     /// What it takes to accept a run of a million chunks, and to come back to it after a kill
@@ -57,9 +61,21 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
             Some(report) => report.print(output),
             None => Ok(()),
         },
+        Command::Node(args) => match node::run(&args).await? {
+            Some(report) => report.print(output),
+            None => Ok(()),
+        },
         Command::All => {
-            let names =
-                ["chunks", "overhead", "containers", "data", "accept", "calls", "schedules"];
+            let names = [
+                "chunks",
+                "overhead",
+                "containers",
+                "node",
+                "data",
+                "accept",
+                "calls",
+                "schedules",
+            ];
             for name in names {
                 let one = One::parse_from(["bench", name]);
                 Box::pin(run(one.command, output)).await?;

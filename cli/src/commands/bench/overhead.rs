@@ -1,19 +1,18 @@
 //! What a chunk costs beyond its container: the whole path on one node with one slot, beside the
 //! same container run bare. The two take turns, so that a busy machine is busy for both.
 
-use std::path::Path;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
-use tokio_util::sync::CancellationToken;
 
+use super::container;
 use super::figure::Figure;
 use super::job;
 use super::job::Progress;
+use super::real_node::RealNode;
 use super::report::Report;
 use super::server_process::World;
-use super::{container, fleet};
 use crate::client::failure::Failure;
 use crate::client::output::note;
 
@@ -42,9 +41,7 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     let world = World::start(None).await?;
     let folder = world.aside("node")?;
     job::prepare(&world.session, &folder).await?;
-    let stop = CancellationToken::new();
-    let _stopped = stop.clone().drop_guard();
-    let node = tokio::spawn(node::run(options(&world, &folder).await?, stop.clone()));
+    let node = RealNode::start(&world, &folder, 1).await?;
 
     // The first run finds caches empty and counts for nothing.
     round(&world, 2).await?;
@@ -56,10 +53,7 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
             bare.push(time.map_err(|error| Failure::caused("a bare container failed", &error))?);
         }
     }
-    stop.cancel();
-    if let Ok(Err(error)) = node.await {
-        return Err(Failure::caused("the node stopped", &error));
-    }
+    node.stop().await?;
 
     let (whole, bare) = (median(&mut whole), median(&mut bare));
     let mut report = Report::new("overhead: a chunk beside its bare container, one slot, p50");
@@ -68,30 +62,6 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     report.row("bare create, start, wait, remove", Figure::millis(bare), "ms");
     report.row("overhead", Figure::millis(whole.saturating_sub(bare)), "ms");
     Ok(Some(report))
-}
-
-async fn options(world: &World, folder: &Path) -> Result<node::Options, Failure> {
-    Ok(node::Options {
-        server: world.addresses.clone(),
-        token: Some(fleet::token(&world.session).await?),
-        data_dir: folder.join("data"),
-        cpu_millis: Some(1000),
-        memory_mib: Some(1024),
-        cpu_sharers: 1,
-        runtime_dir: Some(folder.join("machine")),
-        prefetch: crate::commands::daemon::PREFETCH,
-        region: String::new(),
-        gpus: Some(Vec::new()),
-        allow_private_addresses: false,
-        allowed: node::Allowed::default(),
-        container_uids: node::IdRange::default(),
-        jobs: node::Jobs::OfOne,
-        disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
-        local_images: false,
-        caches: node::CacheSizes::default(),
-        label: Some("bench".to_owned()),
-        metrics_listen: None,
-    })
 }
 
 /// Runs a job and gives the times from the end of each chunk to the end of the next.

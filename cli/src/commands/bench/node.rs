@@ -1,0 +1,98 @@
+//! Chunks a second from a customer's `run` to paid results, through a real node and real
+//! containers, beside the same program started on the machine itself.
+
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::process::Command;
+use tokio::time::Instant;
+
+use super::figure::Figure;
+use super::job::Progress;
+use super::process::{self, Usage};
+use super::real_node::RealNode;
+use super::report::Report;
+use super::server_process::World;
+use super::{container, job};
+use crate::client::failure::Failure;
+use crate::client::output::note;
+
+const LIMIT: Duration = Duration::from_secs(900);
+const PERIOD: Duration = Duration::from_millis(20);
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Chunks of the run
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    chunks: u32,
+    /// Chunks, and programs, at a time
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    slots: u32,
+    /// Give each chunk a container of its own
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// `None` where no container engine answers.
+pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
+    if let Err(error) = container::engine().await {
+        note(format_args!("node: SKIPPED, no container engine answers: {error}"));
+        return Ok(None);
+    }
+    let world = World::start(None).await?;
+    let folder = world.aside("node")?;
+    let isolation = if args.fresh { "fresh" } else { "warm" };
+    job::prepare_isolated(&world.session, &folder, isolation).await?;
+    let program = folder.join(job::PROGRAM);
+    let node = RealNode::start(&world, &folder, args.slots).await?;
+    // The first run finds caches empty and counts for nothing.
+    complete(&world, args.slots * 2).await?;
+
+    let half = args.chunks.div_ceil(2);
+    let before = started(&program, half, args.slots).await?;
+    let (server, own) = (world.usage()?, own_usage()?);
+    let took = complete(&world, args.chunks).await?;
+    let (server, own) = (world.usage()?.cpu - server.cpu, own_usage()?.cpu - own.cpu);
+    let after = started(&program, half, args.slots).await?;
+    node.stop().await?;
+
+    let chunks = u64::from(args.chunks);
+    let plain = (before + after).mul_f64(f64::from(args.chunks) / f64::from(half * 2));
+    let mut report = Report::new("node: chunks that do nothing, from run to paid");
+    report.row("chunks", Figure::whole(chunks), "");
+    report.row("at a time", Figure::whole(args.slots.into()), "");
+    report.row("rate", Figure::rate(chunks, took), "chunks/s");
+    report.row("programs started on the machine", Figure::rate(chunks, plain), "programs/s");
+    report.row("time of chunks, of that of programs", Figure::times(took, plain), "x");
+    report.row("server CPU a chunk", Figure::millis_each(server, chunks), "ms");
+    report.row("node CPU a chunk, without containers", Figure::millis_each(own, chunks), "ms");
+    Ok(Some(report))
+}
+
+/// The time from starting a job of so many chunks until it is complete.
+async fn complete(world: &World, chunks: u32) -> Result<Duration, Failure> {
+    let session = &world.session;
+    let job = job::create(session, chunks).await?;
+    let start = Instant::now();
+    job::run(session, &job).await?;
+    job::follow(session, &job, (PERIOD, LIMIT), Progress::is_final).await?;
+    Ok(start.elapsed())
+}
+
+/// Starts the program so often, so many at a time, and gives the time for all.
+async fn started(program: &Path, times: u32, at_once: u32) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    let workers = (0..at_once).map(|worker| async move {
+        for _ in (worker..times).step_by(at_once as usize) {
+            let ran = Command::new(program).status().await;
+            ran.map_err(|error| Failure::caused("the program cannot be run", &error))?;
+        }
+        Ok::<_, Failure>(())
+    });
+    futures::future::try_join_all(workers).await?;
+    Ok(start.elapsed())
+}
+
+fn own_usage() -> Result<Usage, Failure> {
+    process::usage(std::process::id())
+}
