@@ -9,7 +9,7 @@ use common::run::task::Lease;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait as _, OnConflict, UnionType};
-use sea_orm::{QuerySelect, QueryTrait as _};
+use sea_orm::{QuerySelect, QueryTrait as _, Select};
 
 use super::shards;
 use crate::store::market::runs;
@@ -71,6 +71,9 @@ pub(in crate::store) mod transfers {
 
     impl ActiveModelBehavior for ActiveModel {}
 }
+
+/// In place of an account's kind: what runs were charged without a line yet.
+const CHARGED: i64 = -1;
 
 /// Adds to balances what transfers have moved. No balance is written as a whole, because other
 /// writers may have given to the same account.
@@ -208,7 +211,21 @@ pub(in crate::store) async fn of_workspace(
     db: &impl ConnectionTrait,
     owner: WorkspaceId,
 ) -> Result<(BTreeMap<Account, i64>, i64), DbErr> {
-    const CHARGED: i64 = -1;
+    let rows: Vec<(i64, i64, i64)> = balances(owner).into_tuple().all(db).await?;
+    let (mut balances, mut charged) = (BTreeMap::new(), 0);
+    for (kind, shard, units) in rows {
+        if kind == CHARGED {
+            charged = units;
+        } else {
+            let small = |n: i64| i16::try_from(n).map_err(|_| corrupt("account"));
+            balances.insert(account(small(kind)?, owner.uuid(), small(shard)?)?, units);
+        }
+    }
+    Ok((balances, charged))
+}
+
+/// Kinds, shards and units of a workspace's accounts, and of what its runs were charged.
+fn balances(owner: WorkspaceId) -> Select<accounts::Entity> {
     let mut query = accounts::Entity::find()
         .select_only()
         .expr_as(Expr::cust("CAST(kind AS BIGINT)"), "kind")
@@ -224,17 +241,7 @@ pub(in crate::store) async fn of_workspace(
         .filter(runs::Column::Workspace.eq(owner.uuid()))
         .filter(Expr::cust("captured <> billed"));
     QuerySelect::query(&mut query).union(UnionType::All, charged.into_query());
-    let rows: Vec<(i64, i64, i64)> = query.into_tuple().all(db).await?;
-    let (mut balances, mut charged) = (BTreeMap::new(), 0);
-    for (kind, shard, units) in rows {
-        if kind == CHARGED {
-            charged = units;
-        } else {
-            let small = |n: i64| i16::try_from(n).map_err(|_| corrupt("account"));
-            balances.insert(account(small(kind)?, owner.uuid(), small(shard)?)?, units);
-        }
-    }
-    Ok((balances, charged))
+    query
 }
 
 fn attempt(lease: Lease) -> i32 {

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 use common::market::{Market, Policy};
 use common::money::shard::Shard;
 use common::run::task::StageNo;
+use sea_orm::{DbBackend, Statement};
 
 use super::*;
 use crate::clock;
@@ -75,4 +76,23 @@ async fn balances_keep_transfers_from_writers_of_other_shards() {
         assert_eq!(balance.total(), gift.checked_add(earned).unwrap(), "{}", fresh.name);
         assert_eq!(load(db).await.unwrap().ledger.check(), Ok(()), "{}", fresh.name);
     }
+}
+
+#[tokio::test]
+async fn balance_reads_no_runs_whose_charges_have_lines() {
+    let databases = databases().await;
+    let db = &databases.first().unwrap().db;
+    let query = balances(WorkspaceId::new(Uuid::now_v7())).build(DbBackend::Sqlite).to_string();
+
+    let plan = Statement::from_string(DbBackend::Sqlite, format!("EXPLAIN QUERY PLAN {query}"));
+    let steps: Vec<String> = db
+        .query_all_raw(plan)
+        .await
+        .unwrap()
+        .iter()
+        .map(|row| row.try_get("", "detail").unwrap())
+        .collect();
+
+    let of_runs: Vec<&String> = steps.iter().filter(|step| step.contains(" runs")).collect();
+    assert!(matches!(of_runs[..], [step] if step.contains("runs_unbilled")), "{steps:?}");
 }
