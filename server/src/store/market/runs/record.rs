@@ -145,9 +145,8 @@ pub(in crate::store) async fn put(
     for record in runs {
         let is_new = new.contains(&record.id);
         let plan = if is_new { Some(plans::pack(&record.spec.plan)?) } else { None };
-        let digest = plan.as_ref().map_or_else(String::new, |plan| plan.digest.clone());
+        rows.push(row(record, plan.as_ref().map(|plan| plan.digest.clone()))?);
         packed.extend(plan.map(|plan| (plan.digest.clone(), plan)));
-        rows.push(row(record, digest)?);
     }
     plans::insert(db, packed).await?;
     for some in row_groups(&rows) {
@@ -183,8 +182,18 @@ pub(in crate::store) async fn put(
     Ok(())
 }
 
-fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
+/// The row of a run. That of one which is stored already brings no documents of what was ordered:
+/// they are not written again.
+fn row(record: &RunRecord, plan: Option<String>) -> Result<ActiveModel, DbErr> {
     let spec = &record.spec;
+    let [scope, terms, callbacks] = match plan {
+        Some(_) => [
+            Some(document::unproven(&spec.scope)?),
+            Some(document::unproven(&spec.terms)?),
+            callbacks(&spec.callbacks)?,
+        ],
+        None => [None, None, None],
+    };
     let times = &record.times;
     let ended = times.ended(record.state);
     let started = times.of(RunState::Scheduled).or_else(|| times.began());
@@ -195,13 +204,13 @@ fn row(record: &RunRecord, plan: String) -> Result<ActiveModel, DbErr> {
         job: Set(spec.job.uuid()),
         workspace: Set(spec.workspace.uuid()),
         name: Set(storable(&spec.name)),
-        plan: Set(plan),
-        scope: Set(document::unproven(&spec.scope)?),
-        terms: Set(document::unproven(&spec.terms)?),
+        plan: Set(plan.unwrap_or_default()),
+        scope: Set(scope.unwrap_or_default()),
+        terms: Set(terms.unwrap_or_default()),
         timeout_secs: Set(spec.timeout_secs.map(i64::from)),
         parent: Set(parent(spec.origin).map(RunId::uuid)),
         parent_stage: Set(spec.origin.starter().map(|parent| parent.stage.number().into())),
-        callbacks: Set(callbacks(&spec.callbacks)?),
+        callbacks: Set(callbacks),
         origin: Set(origin_name(spec.origin).to_owned()),
         nominal_us: Set(spec.origin.nominal().map(micros)),
         task_cpu_millis: Set(needs.cpu_millis.into()),
