@@ -46,6 +46,14 @@ const BUSY: Duration = Duration::from_secs(10);
 /// database prepares each once: unprepared ones of any length cost time and a lot of memory.
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
+/// How many statements a connection keeps prepared: those that write rows have several lengths.
+const PREPARED: usize = 512;
+/// How many pages' bytes a connection to SQLite keeps, in KiB: as a negative number.
+const SQLITE_CACHE: &str = "-16384";
+/// How many rows SQLite may be ahead of who reads them: each wait for the other costs more than a
+/// row.
+const SQLITE_ROWS_AHEAD: usize = 1_024;
+
 /// Opens a transaction that may write. On SQLite it takes the write lock at once: a transaction
 /// that reads first and writes later fails whenever another has written in between.
 pub async fn begin(db: &Db) -> Result<Transaction, DbErr> {
@@ -74,7 +82,11 @@ pub async fn connect(url: &str) -> Result<Db, DbErr> {
             .journal_mode(sea_orm::sqlx::sqlite::SqliteJournalMode::Wal)
             .synchronous(sea_orm::sqlx::sqlite::SqliteSynchronous::Full)
             .busy_timeout(BUSY)
+            .statement_cache_capacity(PREPARED)
+            .pragma("cache_size", SQLITE_CACHE)
+            .row_buffer_size(SQLITE_ROWS_AHEAD)
     });
+    options.map_sqlx_postgres_opts(|postgres| postgres.statement_cache_capacity(PREPARED));
     options.map_sqlx_sqlite_pool_opts(database::pool_guard::close_in_transaction);
     options.map_sqlx_postgres_pool_opts(database::pool_guard::close_silent);
     Db::connect(options).await
