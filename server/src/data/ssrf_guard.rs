@@ -19,9 +19,10 @@ use url::{Host, Url};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest silence of a server in the middle of an answer, and before its first byte.
 const READ_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a connection to a receiver of calls is kept without use, and how many for each host.
-const CALLER_IDLE: Duration = Duration::from_secs(20);
-const CALLER_IDLE_MAX: usize = 64;
+/// How long a connection to a receiver of calls is kept without use, and how many for each host: for
+/// many calls in a row. What is kept longer costs a file for each host that a customer thinks of.
+const CALLER_IDLE: Duration = Duration::from_secs(2);
+const CALLER_IDLE_MAX: usize = 256;
 /// Ports below are those of system services.
 const UNPRIVILEGED: u16 = 1024;
 /// The most characters of a cause that are told.
@@ -154,8 +155,8 @@ impl Guard {
         builder().redirect(reqwest::redirect::Policy::none()).dns_resolver(Arc::new(self)).build()
     }
 
-    /// A client for calls, which bring their own limit in time. It keeps few connections, because
-    /// most receivers are called rarely.
+    /// A client for calls, which bring their own limit in time. It keeps connections for moments,
+    /// because most receivers are called rarely.
     pub fn caller(self) -> reqwest::Result<reqwest::Client> {
         tls();
         plain()
