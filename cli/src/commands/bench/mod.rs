@@ -12,6 +12,7 @@ mod data;
 mod figure;
 mod fleet;
 mod job;
+mod jobs;
 mod node;
 mod overhead;
 mod process;
@@ -38,6 +39,8 @@ pub enum Command {
     Data(data::Args),
     /// What it takes to accept a run of a million chunks, and to come back to it after a kill
     Accept(accept::Args),
+    /// What it takes to create a job and run it, up to its accepted run
+    Jobs(jobs::Args),
     /// HTTP calls a second to a local receiver, and retries to a dead one
     Calls(calls::Args),
     /// What a million schedules cost a start, and while none is due; needs sqlite3 or psql
@@ -51,6 +54,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Chunks(args) => chunks::run(&args).await?.print(output),
         Command::Data(args) => data::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
+        Command::Jobs(args) => jobs::run(&args).await?.print(output),
         Command::Calls(args) => calls::run(&args).await?.print(output),
         Command::Schedules(args) => schedules::run(&args).await?.print(output),
         Command::Overhead(args) => match overhead::run(&args).await? {
@@ -73,6 +77,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
                 "node",
                 "data",
                 "accept",
+                "jobs",
                 "calls",
                 "schedules",
             ];

@@ -1,0 +1,70 @@
+//! What it takes to create a job of a template and to run it, up to the accepted run.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::figure::Figure;
+use super::job;
+use super::report::Report;
+use super::server_process::World;
+use crate::client::failure::Failure;
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Jobs that are made one after the other, and so many again side by side
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    jobs: u32,
+    /// Clients side by side
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=256))]
+    clients: u32,
+    /// An empty PostgreSQL database, instead of SQLite: postgres://user:password@host/database
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+}
+
+pub async fn run(args: &Args) -> Result<Report, Failure> {
+    let world = World::start(args.postgres.as_deref()).await?;
+    job::prepare(&world.session, &world.aside("package")?).await?;
+    // The first finds everything unread and counts for nothing.
+    made(&world).await?;
+    let before = world.usage()?.cpu;
+    let mut times = Vec::new();
+    for _ in 0..args.jobs {
+        times.push(made(&world).await?);
+    }
+    let cpu = world.usage()?.cpu.saturating_sub(before);
+    let start = Instant::now();
+    let clients = (0..args.clients).map(|client| {
+        let world = &world;
+        async move {
+            for _ in (client..args.jobs).step_by(args.clients as usize) {
+                made(world).await?;
+            }
+            Ok::<_, Failure>(())
+        }
+    });
+    futures::future::try_join_all(clients).await?;
+    let side_by_side = start.elapsed();
+
+    times.sort_unstable();
+    let percentile = |percent: usize| times.get(times.len() * percent / 100).or(times.last());
+    let millis = |percent| Figure::millis(percentile(percent).copied().unwrap_or_default());
+    let jobs = u64::from(args.jobs);
+    let mut report = Report::new("jobs: from creating one to its accepted run");
+    report.row("jobs", Figure::whole(jobs), "");
+    report.row("one after the other: p50", millis(50), "ms");
+    report.row("one after the other: p99", millis(99), "ms");
+    report.row("server CPU a job", Figure::millis_each(cpu, jobs), "ms");
+    report.row("clients", Figure::whole(args.clients.into()), "");
+    report.row("side by side", Figure::rate(jobs, side_by_side), "jobs/s");
+    Ok(report)
+}
+
+/// Creates a job, runs it, and gives the time.
+async fn made(world: &World) -> Result<Duration, Failure> {
+    let start = Instant::now();
+    let id = job::create(&world.session, 1).await?;
+    job::run(&world.session, &id).await?;
+    Ok(start.elapsed())
+}
