@@ -187,6 +187,7 @@ impl<R: ServerClient> Agent<R> {
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
+            bytes += receipt.contents.bytes();
             // A large one goes alone.
             let fits = bytes <= RECEIPTS_BYTES_MAX || receipts.is_empty();
             if fits && !self.tools.logs.has_unsent(lease) {
@@ -363,7 +364,9 @@ impl<R: ServerClient> Agent<R> {
     }
 
     fn settle(&mut self, lease: Lease) {
-        self.receipts.retain(|(receipt, _)| *receipt != lease);
+        let settled = self.receipts.extract_if(.., |(receipt, _)| *receipt == lease);
+        let small = settled.map(|(_, signed)| signed.contents.bytes() as u64).sum();
+        self.tools.metrics.stored_with_receipts(small);
         self.tools.logs.ended(&lease);
         if self.settled.len() == SETTLED_MAX {
             self.settled.pop_front();

@@ -31,7 +31,7 @@ const KEY_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct CheckedSync {
     pub sync: Sync,
-    /// One for each of `sync.receipts` that is well-formed and well signed.
+    /// One for each receipt of the message that is well-formed and well signed.
     pub receipts: Vec<(Receipt, SignedReceipt)>,
 }
 

@@ -132,6 +132,11 @@ impl NodeMetrics {
         self.registry.descriptions()
     }
 
+    /// Results of this many bytes have come to the server with their receipts.
+    pub fn stored_with_receipts(&self, bytes: u64) {
+        self.stored.inc_by(bytes);
+    }
+
     /// The text of a scrape.
     pub fn render(&self) -> String {
         self.registry.render()

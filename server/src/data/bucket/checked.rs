@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::blob_key::BlobKey;
 use super::download;
-use crate::data::{ByteStream, Data, Error, Stat};
+use crate::data::{ByteStream, Data, Error, Stat, small_results};
 
 /// The longest file that is read through before its first byte is given. Of a longer one the last
 /// piece is held back until the whole has been checked.
@@ -82,6 +82,9 @@ impl Data {
         name: &str,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
+        if let Some(bytes) = self.find_small(key).await? {
+            return small_results::part(&bytes, range);
+        }
         if stat.size <= FIRST_BYTES_MAX {
             self.check(key, stat, digest, name).await?;
             return self.get(key, range).await;

@@ -4,7 +4,7 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::stages::{chunk_tables, resolutions, values};
-use super::tasks::{attempts, call_answers, samples};
+use super::tasks::{attempts, call_answers, samples, small_results};
 use super::{batch_number, runs, set_aside, stages, tasks};
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
@@ -44,6 +44,7 @@ pub async fn commit(
         chunk_tables::insert(&tx, *run, *block, table).await?;
     }
     tasks::put(&tx, &changes.tasks).await?;
+    small_results::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
     attempts::insert(&tx, &changes.reopened).await?;
     call_answers::insert(&tx, &changes.call_answers).await?;
