@@ -395,7 +395,7 @@ async fn prepare<R: ServerClient>(
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
-        .map(|(n, file)| inputs::fetch(tools, lease, n, file, folder))
+        .map(|(n, file)| inputs::place(attempt, tools, n, file, folder))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;

@@ -63,7 +63,11 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, Error> {
         found.push(finding("database", "pages".to_owned(), problem, BACKUP));
     }
     for UnreadableRow { table, id, why } in store::check(&db).await? {
-        let advice = if table == "runs" { RUN } else { ROW };
+        let advice = match table.as_str() {
+            "runs" => RUN,
+            "small_results" => RESULT,
+            _ => ROW,
+        };
         found.push(Finding { part: table, which: id, problem: why, advice });
     }
     for (claim, rows) in reconcile(&db).await?.checks {

@@ -245,7 +245,9 @@ fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
             let plan = &run.spec.plan;
             let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
             let file = (chunk.object.name.as_str(), chunk_key(source, &chunk.object));
-            let inputs = Inputs::File { name: CHUNK_FILE.to_owned(), bytes: chunk.len() };
+            let (name, bytes) = (CHUNK_FILE.to_owned(), chunk.len());
+            // The market has no bytes: whoever sends the orders adds small ones.
+            let inputs = Inputs::File { name, bytes, content: None };
             (inputs, of_task(Some(file)))
         }
         Reads::Objects(_) | Reads::Results(_) => (Inputs::Files, of_task(None)),

@@ -48,5 +48,9 @@ pub const VALUE_BYTES_MAX: usize = 64 << 10;
 pub const SAMPLE_SECS: u32 = 15;
 /// The most samples in one `Sync`.
 pub const SAMPLES_MAX: usize = 4096;
+/// The most bytes of an input that travels with its assignment.
+pub const INPUT_BYTES_MAX: u64 = 8 << 10;
+/// The most bytes of all inputs that travel in one `Orders`.
+pub const INPUTS_BYTES_MAX: u64 = 256 << 10;
 /// The most assignments in one `Orders`.
 pub const ASSIGN_MAX: usize = 256;

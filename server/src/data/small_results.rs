@@ -6,6 +6,7 @@ use std::ops::{Range, RangeInclusive};
 
 use bytes::Bytes;
 use common::data::object_list::{Object, Place};
+use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::protocol::Contents;
 use common::run::task::StageNo;
@@ -39,6 +40,25 @@ impl Data {
     ) -> Result<(), Error> {
         self.quotas.reserve_run(owner, run, bytes).await?.keep();
         Ok(())
+    }
+
+    /// The bytes of a range of a result that a node has given.
+    ///
+    /// # Errors
+    /// `NotFound`, and `Damaged` where an object is not the one that was stored.
+    pub async fn get_result(
+        &self,
+        key: &BlobKey,
+        digest: Digest,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
+        if let Some(bytes) = self.find_small(key).await? {
+            return part(&bytes, range);
+        }
+        let stat = self.bucket.stat(key).await?;
+        let stat = stat.ok_or_else(|| Error::NotFound(key.path()))?;
+        self.object_checked(key, &stat, digest, name, range).await
     }
 
     /// The bytes of a small result, which are right; `None` for everything else.
@@ -76,4 +96,105 @@ pub(super) fn part(bytes: &Bytes, range: Range<u64>) -> Result<ByteStream, Error
         return Err(Error::Mismatch);
     }
     Ok(futures::stream::iter([Ok(bytes.slice(start..end))]).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use common::data::location::Source;
+    use common::run::task::Lease;
+    use futures::stream;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::data::ssrf_guard::Guard;
+    use crate::data::testing::{OWNER, S3Server, text};
+    use crate::data::{self, Options};
+    use crate::limits::quotas::Quotas;
+    use crate::secrets::Secrets;
+    use crate::store::Db;
+    use crate::store::market::commit::tests::{half_done, process};
+    use crate::store::testing::databases;
+
+    async fn open(db: &Db, bucket: data::Bucket) -> Data {
+        let options = Options {
+            bucket,
+            guard: Guard::new(true),
+            public_url: "http://localhost".to_owned(),
+            link_key: [8; 32],
+        };
+        let quotas = Quotas::new(db.clone(), 1 << 30);
+        Data::open(options, db.clone(), Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap()
+    }
+
+    fn object(key: &BlobKey) -> Object {
+        let place = Place::Bucket { key: key.path() };
+        Object { name: String::new(), size: 3, place, version: None }
+    }
+
+    fn key(lease: Lease) -> BlobKey {
+        BlobKey::Result { lease, digest: Digest::of(b"out") }
+    }
+
+    #[tokio::test]
+    async fn small_result_is_read_as_an_object_is_and_goes_with_its_run() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let folder = tempfile::tempdir().unwrap();
+            let data = open(db, data::Bucket::Folder(folder.path().to_owned())).await;
+            let run = RunId::new(Uuid::now_v7());
+            half_done(db, WorkspaceId::new(Uuid::now_v7()), run).await;
+            let small = key(process(run, 0));
+
+            let stat = data.stat(&small).await.unwrap().unwrap();
+            let read = data.get(&small, 1..3).await.unwrap();
+            let checked =
+                data.get_checked(&small, &stat, Digest::of(b"out"), "out", 0..3).await.unwrap();
+            let input = data.read(OWNER, &Source::Bypass, &object(&small), 0..2).await.unwrap();
+
+            assert_eq!(stat.size, 3, "{}", fresh.name);
+            assert!(stat.modified.timestamp() > 0);
+            assert_eq!(text(read).await.unwrap(), b"ut");
+            assert_eq!(text(checked).await.unwrap(), b"out");
+            assert_eq!(text(input).await.unwrap(), b"ou");
+            assert!(matches!(data.get(&small, 0..4).await, Err(Error::Mismatch)));
+            let other = BlobKey::Result { lease: process(run, 0), digest: Digest::of(b"other") };
+            assert!(matches!(data.get(&other, 0..3).await, Err(Error::NotFound(_))));
+            data.purge_run(run).await.unwrap();
+            assert_eq!(data.stat(&small).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn small_result_has_no_link_of_the_store() {
+        let server = S3Server::start().await;
+        let fresh = databases().await.remove(0);
+        let data = open(&fresh.db, server.options()).await;
+        let run = RunId::new(Uuid::now_v7());
+        half_done(&fresh.db, WorkspaceId::new(Uuid::now_v7()), run).await;
+        let (small, large) = (key(process(run, 0)), key(process(run, 2)));
+        let bytes = stream::iter([Ok(Bytes::from_static(b"out"))]).boxed();
+        data.put(&large, bytes).await.unwrap();
+
+        for (key, has_link) in [(small, false), (large, true)] {
+            let direct = data.direct(OWNER, &Source::Bypass, &object(&key)).await.unwrap();
+            let link = data.direct_link(&key, "out").await.unwrap();
+
+            assert_eq!((direct.is_some(), link.is_some()), (has_link, has_link));
+        }
+    }
+
+    #[tokio::test]
+    async fn small_results_are_counted_against_the_quota() {
+        let fresh = databases().await.remove(0);
+        let folder = tempfile::tempdir().unwrap();
+        let data = open(&fresh.db, data::Bucket::Folder(folder.path().to_owned())).await;
+        let run = RunId::new(Uuid::now_v7());
+
+        data.count_small(OWNER, run, 1 << 29).await.unwrap();
+        let more = data.count_small(OWNER, run, (1 << 29) + 1).await;
+
+        assert!(matches!(more, Err(Error::Full(_))), "{more:?}");
+        data.purge_run(run).await.unwrap();
+        data.count_small(OWNER, run, (1 << 29) + 1).await.unwrap();
+    }
 }

@@ -85,12 +85,24 @@ impl Data {
         if let Some(bytes) = self.find_small(key).await? {
             return small_results::part(&bytes, range);
         }
+        self.object_checked(key, stat, digest, name, range).await
+    }
+
+    /// The same of an object of the bucket.
+    pub(in crate::data) async fn object_checked(
+        &self,
+        key: &BlobKey,
+        stat: &Stat,
+        digest: Digest,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
         if stat.size <= FIRST_BYTES_MAX {
             self.check(key, stat, digest, name).await?;
-            return self.get(key, range).await;
+            return self.bucket.get(key, range).await;
         }
         let whole = range == (0..stat.size);
-        let bytes = self.get(key, range).await?;
+        let bytes = self.bucket.get(key, range).await?;
         Ok(if whole { download::held_back(download::verified(digest, name, bytes)) } else { bytes })
     }
 
@@ -130,7 +142,7 @@ impl Data {
         if self.checked.has(&seen) {
             return Ok(());
         }
-        let bytes = self.get(key, 0..stat.size).await?;
+        let bytes = self.bucket.get(key, 0..stat.size).await?;
         let mut bytes = download::verified(digest, name, bytes);
         while bytes.try_next().await?.is_some() {}
         self.checked.keep(seen);

@@ -9,7 +9,7 @@ use common::protocol::{
 };
 use libp2p::PeerId;
 
-use super::{receipts, sanitize};
+use super::{receipts, sanitize, small_inputs};
 use crate::coordinator::{self, CheckedSync};
 use crate::metrics::{Metrics, TransferKind};
 use crate::p2p::admission::Network;
@@ -82,6 +82,8 @@ impl<P: Port> SyncHandler<P> {
                 if let Orders::Work { logged, .. } = &mut orders {
                     *logged = stored;
                 }
+                let passed = small_inputs::add(&self.port, node, &mut orders).await;
+                self.metrics.transfers.count(TransferKind::NodeInput, passed);
                 Some(orders)
             }
             Err(coordinator::Error::NoNode) => {

@@ -64,7 +64,7 @@ pub async fn commit(
 }
 
 #[cfg(test)]
-pub(in crate::store) mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -116,7 +116,10 @@ pub(in crate::store) mod tests {
     pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
         let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
-        build::receipt(lease, Outcome::Succeeded { outputs: vec![output], value: None }, usage)
+        let outcome = Outcome::Succeeded { outputs: vec![output], value: None };
+        let (receipt, mut signed) = build::receipt(lease, outcome, usage);
+        signed.contents.add(b"out".to_vec()).unwrap();
+        (receipt, signed)
     }
 
     pub fn process(run: RunId, index: u32) -> Lease {

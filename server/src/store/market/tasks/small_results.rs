@@ -144,3 +144,61 @@ fn read(row: &Model) -> Result<Contents, DbErr> {
     }
     Ok(contents)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::ids::WorkspaceId;
+    use common::testing::PROCESS;
+
+    use super::*;
+    use crate::store::market::commit::tests::{half_done, process};
+    use crate::store::testing::databases;
+
+    #[tokio::test]
+    async fn small_results_are_stored_with_their_task_and_deleted_with_their_run() {
+        for fresh in databases().await {
+            let db = &fresh.db;
+            let (run, other) = (RunId::new(Uuid::now_v7()), RunId::new(Uuid::now_v7()));
+            half_done(db, WorkspaceId::new(Uuid::now_v7()), run).await;
+            let (done, leased) = (process(run, 0).task, process(run, 1).task);
+
+            let stored = find(db, done).await.unwrap();
+            assert_eq!(stored.find(Digest::of(b"out")), Some(&b"out"[..]), "{}", fresh.name);
+            assert!(find(db, leased).await.unwrap().is_empty());
+            let all = of_tasks(db, run, PROCESS, 0..=9).await.unwrap();
+            assert_eq!(all, BTreeMap::from([(0, stored.clone())]));
+            assert!(of_tasks(db, run, PROCESS, 1..=9).await.unwrap().is_empty());
+
+            delete(db, other).await.unwrap();
+            assert_eq!(find(db, done).await.unwrap(), stored);
+            delete(db, run).await.unwrap();
+            assert!(find(db, done).await.unwrap().is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn small_result_that_has_rotted_is_found_and_never_given() {
+        for fresh in databases().await {
+            let (db, run) = (&fresh.db, RunId::new(Uuid::now_v7()));
+            half_done(db, WorkspaceId::new(Uuid::now_v7()), run).await;
+            let mut found = Vec::new();
+            check(db, &mut found).await.unwrap();
+            assert_eq!(found, []);
+            let row = Entity::find().one(db).await.unwrap().unwrap();
+            for at in [0, 1, row.contents.len() - 1] {
+                let mut rotten = row.contents.clone();
+                rotten[at] ^= 1;
+                let rot = Entity::update_many().col_expr(Column::Contents, Expr::value(rotten));
+                rot.exec(db).await.unwrap();
+                let mut found = Vec::new();
+
+                check(db, &mut found).await.unwrap();
+
+                assert_eq!(found.len(), 1, "{} {at}", fresh.name);
+                assert_eq!(found[0].table, "small_results");
+                assert!(found[0].why.contains("small result"), "{}", found[0].why);
+                assert!(find(db, process(run, 0).task).await.is_err());
+            }
+        }
+    }
+}
