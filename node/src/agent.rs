@@ -111,8 +111,11 @@ pub async fn run<R: ServerClient>(
 }
 
 /// What a message carried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sent {
+    at: Instant,
+    /// It had receipts, so that the server does not keep its answer back.
+    is_urgent: bool,
     /// The end of each log in it.
     logs: Vec<(Lease, u32)>,
     /// The result of a probe.
@@ -209,6 +212,8 @@ impl<R: ServerClient> Agent<R> {
         let samples = self.tools.engine.samples().settled(now_us());
         let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();
         let sent = Sent {
+            at: Instant::now(),
+            is_urgent: !receipts.is_empty(),
             logs: logs.iter().map(|batch| (batch.lease, batch.end())).collect(),
             probed,
             sampled,
@@ -243,6 +248,9 @@ impl<R: ServerClient> Agent<R> {
                 if !self.joined {
                     self.joined = true;
                     tracing::info!(label = self.lending.device.label, "joined the server");
+                }
+                if sent.is_urgent {
+                    self.ahead.answered(sent.at.elapsed());
                 }
                 if sent.probed {
                     self.probe = None;

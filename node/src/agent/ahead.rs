@@ -5,9 +5,12 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// As many tasks are held ahead as end in this time: the server stores what has ended, and hands out
-/// the next ones, in less.
-const WINDOW: Duration = Duration::from_millis(100);
+/// As many tasks are held ahead as end while the server answers so many times: an answer stores what
+/// has ended and brings the next ones.
+const ANSWERS: u32 = 4;
+/// The least and the most of this time.
+const WINDOW_MIN: Duration = Duration::from_millis(100);
+const WINDOW_MAX: Duration = Duration::from_secs(1);
 /// The most tasks that are held ahead.
 const AHEAD_MAX: usize = 256;
 
@@ -15,6 +18,8 @@ const AHEAD_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Ahead {
     least: u32,
+    /// How long the server takes to answer, on the average of its last answers.
+    answer: Duration,
     /// When the last tasks ended, the oldest first.
     ends: VecDeque<Instant>,
 }
@@ -22,7 +27,12 @@ pub struct Ahead {
 impl Ahead {
     /// Holds at least so many tasks ahead, however long they take.
     pub const fn new(least: u32) -> Self {
-        Self { least, ends: VecDeque::new() }
+        Self { least, answer: Duration::ZERO, ends: VecDeque::new() }
+    }
+
+    /// The server has answered a message with receipts after this time.
+    pub fn answered(&mut self, took: Duration) {
+        self.answer = (self.answer * 3 + took) / 4;
     }
 
     /// The container of a task has ended.
@@ -40,7 +50,8 @@ impl Ahead {
 
     /// How many tasks to hold beyond those that run.
     pub fn tasks(&mut self, now: Instant) -> u32 {
-        while self.ends.front().is_some_and(|end| now.duration_since(*end) > WINDOW) {
+        let window = (self.answer * ANSWERS).clamp(WINDOW_MIN, WINDOW_MAX);
+        while self.ends.front().is_some_and(|end| now.duration_since(*end) > window) {
             self.ends.pop_front();
         }
         u32::try_from(self.ends.len()).unwrap_or(u32::MAX).max(self.least)
@@ -65,6 +76,18 @@ mod tests {
         assert!(ahead.is_busy(start + Duration::from_millis(120)));
         assert_eq!(ahead.tasks(start + Duration::from_millis(500)), 2);
         assert!(!ahead.is_busy(start + Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn tasks_ahead_are_more_where_the_server_answers_slowly() {
+        let (mut ahead, start) = (Ahead::new(2), Instant::now());
+        (0..50).for_each(|ms| ahead.ended(start + Duration::from_millis(ms)));
+
+        (0..20).for_each(|_| ahead.answered(Duration::from_millis(200)));
+
+        assert_eq!(ahead.tasks(start + Duration::from_millis(500)), 50);
+        (0..20).for_each(|_| ahead.answered(Duration::from_secs(60)));
+        assert_eq!(ahead.tasks(start + Duration::from_millis(1100)), 2);
     }
 
     #[test]
