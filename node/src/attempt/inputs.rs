@@ -123,7 +123,7 @@ mod tests {
     #[test]
     fn input_that_came_along_is_taken_only_where_it_is_as_long_as_it_should_be() {
         let file = |content: Option<&[u8]>| Inputs::File {
-            name: "data.bin".to_owned(),
+            name: "part".to_owned(),
             bytes: 3,
             content: content.map(<[u8]>::to_vec),
         };

@@ -319,7 +319,7 @@ mod tests {
         let (same, longer) = (output("a", 1), output("b", 2));
 
         assert_eq!(contents_fault(&[longer.clone(), same.clone()], &contents), None);
-        assert!(contents_fault(&[longer.clone()], &contents).is_some());
+        assert!(contents_fault(std::slice::from_ref(&longer), &contents).is_some());
         assert!(contents_fault(&[], &contents).is_some());
         assert!(comes_along(&same, &contents) && !comes_along(&longer, &contents));
     }

@@ -202,7 +202,11 @@ mod tests {
 
     #[test]
     fn span_has_no_more_bytes_than_it_may() {
-        let many = (0..200).map(|n| input(n as usize, "a", n * 4096..(n + 1) * 4096)).collect();
+        let nth = |n: u32| {
+            let from = u64::from(n) * 4096;
+            input(n as usize, "a", from..from + 4096)
+        };
+        let many = (0..200).map(nth).collect();
 
         let spans = spans(many);
 
