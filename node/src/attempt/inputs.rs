@@ -44,6 +44,7 @@ pub async fn place<R: ServerClient>(
     let (lease, path) = (attempt.lease, folder.join(&file.name));
     if let Some(content) = content(&attempt.inputs, file.size) {
         tokio::fs::write(&path, content).await?;
+        tools.metrics.fetched_with_assignments(file.size);
     } else if file.size == 0 {
         tokio::fs::File::create_new(&path).await?;
     } else {
