@@ -111,7 +111,7 @@ async fn result_that_travels_with_its_receipt_is_counted_once_and_needs_no_objec
     assert_eq!(receipts[0].0.outcome, success(b"small"));
     let fault = |n: usize| match &receipts[n].0.outcome {
         Outcome::NodeFault { message } => message.as_str(),
-        other => panic!("{other:?}"),
+        other @ (Outcome::Succeeded { .. } | Outcome::Failed { .. }) => panic!("{other:?}"),
     };
     assert!(fault(2).contains("none of its results"), "{}", fault(2));
     // That one of another lease came along does not help.
