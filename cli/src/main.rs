@@ -139,7 +139,7 @@ async fn run(cli: Cli) -> Result<(), Failure> {
     let output = if cli.json { Output::Json } else { Output::Text };
     let session = || Session::open(&cli.access, output);
     match cli.command {
-        Command::Daemon(command) => daemon::run(command, session).await,
+        Command::Daemon(command) => Box::pin(daemon::run(command, session)).await,
         Command::App(command) => package::run(Kind::App, command, &session()?).await,
         Command::Engine(command) => package::run(Kind::Engine, command, &session()?).await,
         Command::Template(command) => template::run(command, &session()?).await,

@@ -14,7 +14,7 @@ use common::ids::{JobId, NodeId, QueueId, RunId, WorkspaceId};
 use common::market::{CheckedSync, Market, Planned, Policy, Stored};
 use common::money::credits::Credits;
 use common::plan::{Block, BlockId, Body, Container, ContainerTask, Group, Phase, Plan, Reads};
-use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{Contents, Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::queue::{InQueue, QueueRules, Rank};
 use common::run::task::Lease;
 use common::schedule::cron::Cron;
@@ -292,7 +292,11 @@ fn report(leases: &[Lease]) -> CheckedSync {
         usage: Usage { cpu_ms: 1, memory_mib_ms: 1, wall_ms: 1, ..Usage::default() },
         outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
     };
-    let signed = || SignedReceipt { receipt: vec![0; 64], signature: vec![0; 64] };
+    let signed = || SignedReceipt {
+        receipt: vec![0; 64],
+        signature: vec![0; 64],
+        contents: Contents::default(),
+    };
     CheckedSync {
         sync: Sync { capacity: Resources::new(8_000, 16_384), prefetch: 8, ..testing::sync() },
         receipts: leases.iter().map(|lease| (receipt(lease), signed())).collect(),

@@ -23,7 +23,7 @@ use crate::plan::{
     Image, ImageCode, Limits, PackageCode, PackagePin, Params, Partition, Partitioner, Phase,
     Pipeline, Plan, Reads,
 };
-use crate::protocol::{Outcome, Receipt, SignedReceipt, Sync};
+use crate::protocol::{Contents, Outcome, Receipt, SignedReceipt, Sync};
 use crate::run::scheduling::Terms;
 use crate::run::spec::{Origin, RunScope, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
@@ -283,5 +283,8 @@ pub fn receipt(lease: Lease, outcome: Outcome, usage: Usage) -> (Receipt, Signed
 /// A receipt, as if it were signed.
 pub fn signed(receipt: Receipt) -> (Receipt, SignedReceipt) {
     let bytes = postcard::to_stdvec(&receipt).expect("a receipt is written to memory");
-    (receipt, SignedReceipt { receipt: bytes, signature: vec![7; 64] })
+    (
+        receipt,
+        SignedReceipt { receipt: bytes, signature: vec![7; 64], contents: Contents::default() },
+    )
 }

@@ -3,6 +3,7 @@
 //! One task owns the state; attempts are tasks of their own that report to it. Every message is a
 //! whole statement, so a lost one costs time and nothing else.
 
+mod ahead;
 mod pause;
 pub mod slots;
 
@@ -31,6 +32,7 @@ use crate::link;
 use crate::machine::device::Gpu;
 use crate::runtime::docker::now_us;
 use crate::server_client::ServerClient;
+use ahead::Ahead;
 use pause::{Pause, Reply};
 
 /// How long the server may hold an answer back.
@@ -51,6 +53,7 @@ const RECEIPT_OVERHEAD: usize = 128;
 pub struct Lending {
     pub token: Option<String>,
     pub capacity: Resources,
+    /// Tasks that it holds ahead, however long they take.
     pub prefetch: u32,
     pub device: Device,
     pub gpus: Vec<Gpu>,
@@ -81,7 +84,7 @@ pub async fn run<R: ServerClient>(
             let (message, sent) = agent.message();
             let remote = agent.tools.remote.clone();
             in_flight.push(async move { (remote.sync(message).await, sent) });
-            pause.sent();
+            pause.sent(agent.ahead.is_busy(Instant::now()));
             continue;
         }
         let logs = agent.tools.logs.clone();
@@ -96,9 +99,9 @@ pub async fn run<R: ServerClient>(
             },
             Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
             () = sleep_until(pause.until()), if !over => {}
-            () = logs.written(), if !agent.urgent && !agent.logs_pending => agent.logs_pending = true,
-            () = sleep_until(pause.logs()), if agent.logs_pending && !agent.urgent => {
-                (agent.urgent, agent.logs_pending) = (true, false);
+            () = logs.written(), if !agent.urgent && !agent.pending => agent.pending = true,
+            () = sleep_until(pause.company()), if agent.pending && !agent.urgent => {
+                (agent.urgent, agent.pending) = (true, false);
             }
         }
     };
@@ -108,8 +111,11 @@ pub async fn run<R: ServerClient>(
 }
 
 /// What a message carried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sent {
+    at: Instant,
+    /// It had receipts, so that the server does not keep its answer back.
+    is_urgent: bool,
     /// The end of each log in it.
     logs: Vec<(Lease, u32)>,
     /// The result of a probe.
@@ -127,6 +133,7 @@ struct Agent<R> {
     tools: Arc<Tools<R>>,
     events: mpsc::Sender<Event>,
     slots: Slots,
+    ahead: Ahead,
     /// Attempts that wait for their share of the machine.
     waiting: HashMap<Lease, oneshot::Sender<Option<Gpu>>>,
     cancels: HashMap<Lease, CancellationToken>,
@@ -143,8 +150,8 @@ struct Agent<R> {
     bucket_away: watch::Receiver<bool>,
     /// Something should be said without waiting for the answer that the server holds.
     urgent: bool,
-    /// There are new log lines, and nothing that is more urgent.
-    logs_pending: bool,
+    /// There is something to say that can wait for company, and nothing that is more urgent.
+    pending: bool,
     /// The server has taken this process's word once.
     joined: bool,
 }
@@ -154,6 +161,7 @@ impl<R: ServerClient> Agent<R> {
         Self {
             // Each attempt asks for its disk by itself, once it knows how large its input is.
             slots: Slots::new(lending.capacity.with_disk(u32::MAX), lending.gpus.clone()),
+            ahead: Ahead::new(lending.prefetch),
             lending,
             bucket_away: tools.remote.is_bucket_away(),
             incarnation: rand::random(),
@@ -170,7 +178,7 @@ impl<R: ServerClient> Agent<R> {
             probe: None,
             probes: JoinSet::new(),
             urgent: false,
-            logs_pending: false,
+            pending: false,
             joined: false,
         }
     }
@@ -187,6 +195,7 @@ impl<R: ServerClient> Agent<R> {
         let (mut receipts, mut bytes) = (Vec::new(), 0);
         for (lease, receipt) in &self.receipts {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
+            bytes += receipt.contents.bytes();
             // A large one goes alone.
             let fits = bytes <= RECEIPTS_BYTES_MAX || receipts.is_empty();
             if fits && !self.tools.logs.has_unsent(lease) {
@@ -198,11 +207,13 @@ impl<R: ServerClient> Agent<R> {
             }
         }
         let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
-        (self.urgent, self.logs_pending) = (false, false);
+        (self.urgent, self.pending) = (false, false);
         let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
         let samples = self.tools.engine.samples().settled(now_us());
         let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();
         let sent = Sent {
+            at: Instant::now(),
+            is_urgent: !receipts.is_empty(),
             logs: logs.iter().map(|batch| (batch.lease, batch.end())).collect(),
             probed,
             sampled,
@@ -213,7 +224,7 @@ impl<R: ServerClient> Agent<R> {
             number: self.number,
             token: self.lending.token.clone(),
             capacity: self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
-            prefetch: self.lending.prefetch,
+            prefetch: self.ahead.tasks(Instant::now()),
             device: self.lending.device.clone(),
             holding,
             receipts,
@@ -237,6 +248,9 @@ impl<R: ServerClient> Agent<R> {
                 if !self.joined {
                     self.joined = true;
                     tracing::info!(label = self.lending.device.label, "joined the server");
+                }
+                if sent.is_urgent {
+                    self.ahead.answered(sent.at.elapsed());
                 }
                 if sent.probed {
                     self.probe = None;
@@ -363,7 +377,9 @@ impl<R: ServerClient> Agent<R> {
     }
 
     fn settle(&mut self, lease: Lease) {
-        self.receipts.retain(|(receipt, _)| *receipt != lease);
+        let settled = self.receipts.extract_if(.., |(receipt, _)| *receipt == lease);
+        let small = settled.map(|(_, signed)| signed.contents.bytes() as u64).sum();
+        self.tools.metrics.stored_with_receipts(small);
         self.tools.logs.ended(&lease);
         if self.settled.len() == SETTLED_MAX {
             self.settled.pop_front();
@@ -381,10 +397,15 @@ impl<R: ServerClient> Agent<R> {
             }
             Event::Started(lease) => {
                 self.slots.started(&lease, now_ms);
-                self.urgent = true;
+                // A short task is over before the server could have heard of it.
+                match self.ahead.is_busy(Instant::now()) {
+                    true => self.pending = true,
+                    false => self.urgent = true,
+                }
             }
             Event::Ended(lease) => {
                 self.slots.ended(&lease, now_ms);
+                self.ahead.ended(Instant::now());
                 self.admit();
             }
         }

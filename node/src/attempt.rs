@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
-    Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output, RECEIPT_BYTES_MAX,
-    Receipt, SignedReceipt, Work, WorkPackage,
+    Contents, Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output,
+    RECEIPT_BYTES_MAX, Receipt, SignedReceipt, Work, WorkPackage,
 };
 use common::run::task::Lease;
 use common::secret::Secret;
@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::results::ResultFile;
+use crate::attempt::results::{ResultFile, Results};
 use crate::disk::{Disk, Share};
 use crate::files::data_dir::DataDir;
 use crate::files::tree::Scratch;
@@ -124,8 +124,10 @@ pub async fn run<R: ServerClient>(
     };
     // Its folder is gone.
     drop(share);
+    let mut contents = Contents::default();
     let outcome = match lived {
-        Ok(Given { outputs, value }) => {
+        Ok(Given { outputs, contents: small, value }) => {
+            contents = small;
             let exited = format!("container exited with code 0 after {} ms", usage.wall_ms);
             tools.logs.note(lease, Level::Info, exited);
             Outcome::Succeeded { outputs, value }
@@ -152,7 +154,8 @@ pub async fn run<R: ServerClient>(
         }
     };
     tools.metrics.ended(Some(&outcome), usage);
-    Some(sign(&tools.remote, &Receipt { lease, usage, outcome }))
+    let signed = sign(&tools.remote, &Receipt { lease, usage, outcome });
+    Some(SignedReceipt { contents, ..signed })
 }
 
 /// The MiB of disk that the node lends to tasks now.
@@ -160,11 +163,11 @@ pub fn disk_mib<R>(tools: &Tools<R>) -> u32 {
     u32::try_from(tools.disk.lends(room::kept(tools)) >> 20).unwrap_or(u32::MAX)
 }
 
-/// Signs a receipt with the node's key.
+/// Signs a receipt with the node's key; no result travels with it.
 pub fn sign<R: ServerClient>(remote: &R, receipt: &Receipt) -> SignedReceipt {
     let receipt = postcard::to_stdvec(receipt).expect("a receipt is plain data");
     let signature = remote.sign(&receipt);
-    SignedReceipt { receipt, signature }
+    SignedReceipt { receipt, signature, contents: Contents::default() }
 }
 
 async fn live<R: ServerClient>(
@@ -221,11 +224,11 @@ async fn live<R: ServerClient>(
         let Ran { ended, name } = ended?;
         *usage = Usage { input_bytes: ready.input_bytes, ..ended.usage };
         judge(ended).map_err(|stopped| stopped.of_container(&name))?;
-        let stored = store_results(first, tools, writes_max, stop).await?;
-        usage.output_bytes = stored.iter().map(|output| output.size).sum();
+        let (outputs, contents) = store_results(first, tools, writes_max, stop).await?;
+        usage.output_bytes = outputs.iter().map(|output| output.size).sum();
         let value = value::read(value_file.as_deref())?;
         let value = value.map(|value| first.redactor.text(&value));
-        Ok::<_, Stopped>(Given { outputs: stored, value })
+        Ok::<_, Stopped>(Given { outputs, contents, value })
     };
     stored.await.map_err(|stopped: Stopped| stopped.redacted(&first.redactor))
 }
@@ -317,13 +320,13 @@ async fn secrets<R: ServerClient>(lease: Lease, tools: &Tools<R>) -> Result<Vec<
     })
 }
 
-/// Stores what the container wrote.
+/// Stores what the container wrote, but for what travels with the receipt.
 async fn store_results<R: ServerClient>(
     launch: &Launch,
     tools: &Tools<R>,
     bytes_max: u64,
     stop: &CancellationToken,
-) -> Result<Vec<Output>, Stopped> {
+) -> Result<(Vec<Output>, Contents), Stopped> {
     let (lease, at) = (launch.lease, launch.results.clone());
     let collecting = tokio::task::spawn_blocking(move || {
         results::collect(&at.host, Path::new(at.inside.as_str()), bytes_max)
@@ -333,15 +336,17 @@ async fn store_results<R: ServerClient>(
     if let Some(warning) = results.warning() {
         tools.logs.note(lease, Level::Info, launch.redactor.text(&warning));
     }
-    let files = results.files;
+    let Results { files, contents, .. } = results;
     fits_a_receipt(&files)?;
     until(stop, store(lease, tools, &files)).await?;
-    Ok(files.into_iter().map(output).collect())
+    Ok((files.into_iter().map(output).collect(), contents))
 }
 
 /// What an attempt gives that has done its work.
 struct Given {
     outputs: Vec<Output>,
+    /// The bytes of small ones.
+    contents: Contents,
     /// The text for what comes after it.
     value: Option<String>,
 }
@@ -390,7 +395,7 @@ async fn prepare<R: ServerClient>(
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
     stream::iter((0u32..).zip(files))
-        .map(|(n, file)| inputs::fetch(tools, lease, n, file, folder))
+        .map(|(n, file)| inputs::place(attempt, tools, n, file, folder))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;
@@ -408,16 +413,19 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Stopped>
     events.send(event).await.map_err(|_| Stopped::Cancelled)
 }
 
-/// Stores all results; those with the same bytes once.
+/// Stores all results that do not travel with the receipt; those with the same bytes once.
 async fn store<R: ServerClient>(
     lease: Lease,
     tools: &Tools<R>,
     files: &[ResultFile],
 ) -> Result<(), Stopped> {
+    if files.iter().all(|file| file.is_small) {
+        return Ok(());
+    }
     let _turn = turn(&tools.uploads).await?;
     let mut stored = std::collections::HashSet::new();
     let mut different = files.to_vec();
-    different.retain(|file| stored.insert(file.digest));
+    different.retain(|file| !file.is_small && stored.insert(file.digest));
     stream::iter(different)
         .map(async |file| {
             transfer::put(&tools.remote, lease, file.size, file.digest, &file.path).await

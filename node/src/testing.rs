@@ -87,6 +87,12 @@ impl FakeServer {
         (Self { state: Arc::default(), asked, bucket_away: watch::Sender::new(false) }, syncs)
     }
 
+    /// Stores the results that travel with a receipt.
+    pub fn keep(&self, signed: &SignedReceipt) {
+        let each = signed.contents.iter().map(|content| (content.digest, content.bytes.clone()));
+        self.state().stored.extend(each);
+    }
+
     pub fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -98,6 +104,7 @@ impl ServerClient for FakeServer {
     }
 
     async fn sync(&self, message: Sync) -> Result<Orders, Error> {
+        message.receipts.iter().for_each(|signed| self.keep(signed));
         let (answer, answered) = oneshot::channel();
         self.asked.send((message, answer)).await.map_err(|_| Error::Disconnected)?;
         answered.await.unwrap_or(Err(Error::Disconnected))

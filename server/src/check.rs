@@ -13,6 +13,7 @@ use crate::server;
 use crate::startup::database;
 use crate::store;
 use crate::store::database::integrity;
+use crate::store::market::tasks::small_results;
 use crate::store::money::reconciliation::reconcile;
 use crate::store::storage::named_objects;
 use crate::store::storage::named_objects::Named;
@@ -62,7 +63,11 @@ pub async fn check(config: &Config) -> Result<Vec<Finding>, Error> {
         found.push(finding("database", "pages".to_owned(), problem, BACKUP));
     }
     for UnreadableRow { table, id, why } in store::check(&db).await? {
-        let advice = if table == "runs" { RUN } else { ROW };
+        let advice = match table.as_str() {
+            "runs" => RUN,
+            "small_results" => RESULT,
+            _ => ROW,
+        };
         found.push(Finding { part: table, which: id, problem: why, advice });
     }
     for (claim, rows) in reconcile(&db).await?.checks {
@@ -115,6 +120,7 @@ async fn check_bucket(config: &Config, db: &Db, found: &mut Vec<Finding>) -> Res
             }
             Named::Upload(job, size, digest) => (BlobKey::Upload(job), size, digest),
             Named::Result(path, size, digest) => match BlobKey::from_path(&path) {
+                Some(key) if is_small(db, &key, size).await => return Ok(()),
                 Some(key) => (key, size, digest),
                 None => {
                     let problem = "its row names no object".to_owned();
@@ -127,6 +133,16 @@ async fn check_bucket(config: &Config, db: &Db, found: &mut Vec<Finding>) -> Res
         Ok::<_, Error>(())
     })
     .await
+}
+
+/// Whether a result of this size is kept in the database, whose rows are read through by themselves.
+async fn is_small(db: &Db, key: &BlobKey, size: u64) -> bool {
+    let BlobKey::Result { lease, digest } = key else { return false };
+    match small_results::find(db, lease.task).await {
+        Ok(contents) => contents.find(*digest).is_some_and(|bytes| bytes.len() as u64 == size),
+        // A row that cannot be read is found where all rows are read.
+        Err(_) => true,
+    }
 }
 
 /// Compares an object with its row. One with its digest in its name has been read already.

@@ -292,7 +292,7 @@ async fn open_data(
         link_key,
     };
     let quotas = Quotas::new(db.clone(), config.storage.quota_bytes());
-    admitted(Data::open(options, secrets.clone(), quotas).await?).await
+    admitted(Data::open(options, db.clone(), secrets.clone(), quotas).await?).await
 }
 
 /// Finds wrong keys of the bucket before the server says that it is ready. A bucket that is away

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use common::compute::resources::{Resources, Usage};
-use common::protocol::{Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{Contents, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::task::Lease;
 use common::testing;
 use node::link::{self, Link};
@@ -109,7 +109,14 @@ impl Rogue {
             let outcome = Outcome::Succeeded { outputs: Vec::new(), value: None };
             let receipt = Receipt { lease: *lease, usage, outcome };
             let receipt = postcard::to_stdvec(&receipt).expect("a receipt always encodes");
-            receipts.push((*lease, SignedReceipt { signature: link.sign(&receipt), receipt }));
+            receipts.push((
+                *lease,
+                SignedReceipt {
+                    signature: link.sign(&receipt),
+                    receipt,
+                    contents: Contents::default(),
+                },
+            ));
             false
         });
     }

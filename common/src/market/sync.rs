@@ -31,7 +31,7 @@ const KEY_BYTES_MAX: usize = 1024;
 #[derive(Debug)]
 pub struct CheckedSync {
     pub sync: Sync,
-    /// One for each of `sync.receipts` that is well-formed and well signed.
+    /// One for each receipt of the message that is well-formed and well signed.
     pub receipts: Vec<(Receipt, SignedReceipt)>,
 }
 
@@ -245,7 +245,9 @@ fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
             let plan = &run.spec.plan;
             let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
             let file = (chunk.object.name.as_str(), chunk_key(source, &chunk.object));
-            let inputs = Inputs::File { name: CHUNK_FILE.to_owned(), bytes: chunk.len() };
+            let (name, bytes) = (CHUNK_FILE.to_owned(), chunk.len());
+            // The market has no bytes: whoever sends the orders adds small ones.
+            let inputs = Inputs::File { name, bytes, content: None };
             (inputs, of_task(Some(file)))
         }
         Reads::Objects(_) | Reads::Results(_) => (Inputs::Files, of_task(None)),

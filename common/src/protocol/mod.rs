@@ -8,18 +8,20 @@
 //! frame, and bytes follow the one or the other.
 
 mod blob;
+mod contents;
 pub mod frame;
 mod log;
 mod receipt;
 mod sync;
 
 pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Version};
+pub use contents::{Content, Contents, NotCarried};
 pub use log::{Level, LogBatch, LogLine, Stream};
 pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt};
 pub use sync::{Assignment, Held, Inputs, Orders, Probe, Sample, Sync, Work, WorkPackage};
 
 /// Request-response with CBOR: `Sync` → `Orders`.
-pub const SYNC_PROTOCOL: &str = "/fanfold/sync/5";
+pub const SYNC_PROTOCOL: &str = "/fanfold/sync/6";
 /// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
 pub const BLOB_PROTOCOL: &str = "/fanfold/blob/3";
 
@@ -27,7 +29,7 @@ pub const BLOB_PROTOCOL: &str = "/fanfold/blob/3";
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes of a file's name.
 pub const NAME_BYTES_MAX: usize = 255;
-/// The most bytes of receipts in one `Sync`; a node keeps the rest for the next.
+/// The most bytes of receipts and their contents in one `Sync`; a node keeps the rest for the next.
 pub const RECEIPTS_BYTES_MAX: usize = 600 * 1024;
 /// The most bytes of one receipt. One of more than `RECEIPTS_BYTES_MAX` comes alone. Each result
 /// takes its name and up to `OUTPUT_BYTES_MAX` of it.
@@ -46,5 +48,9 @@ pub const VALUE_BYTES_MAX: usize = 64 << 10;
 pub const SAMPLE_SECS: u32 = 15;
 /// The most samples in one `Sync`.
 pub const SAMPLES_MAX: usize = 4096;
+/// The most bytes of an input that travels with its assignment.
+pub const INPUT_BYTES_MAX: u64 = 8 << 10;
+/// The most bytes of all inputs that travel in one `Orders`.
+pub const INPUTS_BYTES_MAX: u64 = 256 << 10;
 /// The most assignments in one `Orders`.
 pub const ASSIGN_MAX: usize = 256;

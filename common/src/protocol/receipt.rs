@@ -2,11 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Contents;
 use crate::compute::resources::Usage;
 use crate::digest::Digest;
 use crate::run::task::Lease;
 
-/// A receipt's bytes (postcard of `Receipt`) and the node's signature over them.
+/// A receipt's bytes (postcard of `Receipt`), the node's signature over them, and the bytes of small
+/// results, whose digests are signed with the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedReceipt {
@@ -14,6 +16,8 @@ pub struct SignedReceipt {
     pub receipt: Vec<u8>,
     #[serde(with = "serde_bytes")]
     pub signature: Vec<u8>,
+    /// Of results that lie nowhere else. Stored with the task once it is accepted.
+    pub contents: Contents,
 }
 
 /// What a node signs when an attempt ends.
@@ -26,7 +30,7 @@ pub struct Receipt {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Outcome {
-    /// The container ended with 0 and its result files are stored. The value is the text that it
+    /// The container ended with 0, and its result files are stored or come along. The value is the text that it
     /// gives to what comes after it.
     Succeeded { outputs: Vec<Output>, value: Option<String> },
     /// It gave no result. What follows, and who is to blame, is told by `market::blame`.
@@ -74,7 +78,7 @@ enum OutcomeKind {
     NodeFault,
 }
 
-/// A result file, stored under its digest for its lease.
+/// A result file, stored under its digest for its lease unless its bytes come with the receipt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Flat: folders are joined with `__`.

@@ -151,6 +151,9 @@ pub enum Inputs {
     File {
         name: String,
         bytes: u64,
+        /// All of them, where they travel with the assignment; else they are asked for.
+        #[serde(with = "serde_bytes")]
+        content: Option<Vec<u8>>,
     },
     /// Files whose list is asked for with `BlobRequest::Inputs`.
     Files,

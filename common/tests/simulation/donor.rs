@@ -9,7 +9,7 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId, WorkspaceId};
 use common::market::CheckedSync;
 use common::protocol::{
-    Failure, Held, Orders, Outcome, Output, Probe, Receipt, SignedReceipt, Sync,
+    Contents, Failure, Held, Orders, Outcome, Output, Probe, Receipt, SignedReceipt, Sync,
 };
 use common::run::task::Lease;
 use uuid::Uuid;
@@ -258,6 +258,7 @@ impl Donor {
         let late = ran >= u64::from(work.timeout_ms);
         let poisoned = order.poison == Some(lease.task.index);
         let failed = |failure| Outcome::Failed { failure, message: String::new() };
+        let mut contents = Vec::new();
         let outcome = if self.temper == Temper::Faulty && random.chance(500) {
             Outcome::NodeFault { message: "no space".to_owned() }
         } else if late {
@@ -265,7 +266,9 @@ impl Donor {
         } else if poisoned || random.chance(15) {
             failed(Failure::ExitCode(1))
         } else {
-            let outputs = self.results(lease, order, random);
+            let text = self.result(lease, order, random);
+            let outputs = text.iter().map(|text| output(text)).collect();
+            contents.extend(text.map(String::into_bytes));
             let value = (self.temper != Temper::Thief).then(|| value_of(lease));
             Outcome::Succeeded { outputs, value }
         };
@@ -278,40 +281,46 @@ impl Donor {
             },
             Temper::Honest | Temper::Faulty | Temper::Stuck => Usage::full(work.needs, ran),
         };
-        self.sign(Receipt { lease, usage, outcome });
+        self.sign(Receipt { lease, usage, outcome }, contents);
     }
 
     /// What its work gives: the same on every node, unless the node lies or the job is not
     /// deterministic.
-    fn results(&self, lease: Lease, order: &Order, random: &mut Random) -> Vec<Output> {
+    fn result(&self, lease: Lease, order: &Order, random: &mut Random) -> Option<String> {
         if self.temper == Temper::Thief {
-            return Vec::new();
+            return None;
         }
         let mut text = lease.task.to_string();
         if order.is_unstable && random.chance(500) {
             text.push_str(&random.draw().to_string());
         }
-        vec![Output { name: "out".to_owned(), size: 3, digest: Digest::of(text.as_bytes()) }]
+        Some(text)
     }
 
     /// Claims a result that it may have nothing to do with.
     pub fn claim(&mut self, lease: Lease) {
         let usage = Usage { cpu_ms: u64::MAX, memory_mib_ms: 0, wall_ms: 0, ..Usage::default() };
-        self.sign(Receipt {
-            lease,
-            usage,
-            outcome: Outcome::Succeeded { outputs: Vec::new(), value: None },
-        });
+        let outcome = Outcome::Succeeded { outputs: Vec::new(), value: None };
+        self.sign(Receipt { lease, usage, outcome }, Vec::new());
     }
 
-    fn sign(&mut self, receipt: Receipt) {
+    fn sign(&mut self, receipt: Receipt, results: Vec<Vec<u8>>) {
+        let mut contents = Contents::default();
+        results.into_iter().for_each(|bytes| contents.add(bytes).expect("one small result"));
         let signed = SignedReceipt {
             receipt: postcard::to_stdvec(&receipt).expect("memory takes all"),
             signature: self.id.uuid().as_bytes().to_vec(),
+            contents,
         };
         self.archive.push((receipt.clone(), signed.clone()));
         self.receipts.insert(receipt.lease, (receipt, signed));
     }
+}
+
+/// A result whose bytes travel with its receipt.
+fn output(text: &str) -> Output {
+    let (name, size) = ("out".to_owned(), text.len() as u64);
+    Output { name, size, digest: Digest::of(text.as_bytes()) }
 }
 
 /// What a task gives to those after it: a list, and the same on every node. What looks like an

@@ -18,7 +18,7 @@ use common::money::shard::Shard;
 use common::money::spend_cap::SpendCap;
 use common::money::statement::{Head, Line};
 use common::plan::{BlockId, Body};
-use common::protocol::Receipt;
+use common::protocol::{Outcome, Output, Receipt};
 use common::run::RunState;
 use common::run::queue::QueueRules;
 use common::run::task::{Lease, StageNo, TaskRef};
@@ -270,7 +270,17 @@ impl Store {
         if receipt.lease != lease || signed.signature != node.uuid().as_bytes() {
             return Err(format!("{name} is done by the receipt of {}", receipt.lease));
         }
-        Ok(())
+        let Outcome::Succeeded { outputs, .. } = receipt.outcome else {
+            return Err(format!("{name} is done by a receipt without results"));
+        };
+        // All results are small here: their bytes come with the receipt, and are stored with it.
+        let bytes = |output: &Output| signed.contents.find(output.digest).map(<[u8]>::len);
+        let is_whole = |output: &Output| bytes(output).map(|len| len as u64) == Some(output.size);
+        if outputs.iter().all(is_whole) {
+            Ok(())
+        } else {
+            Err(format!("{name} is done and a result of it is not stored"))
+        }
     }
 
     /// An attempt costs no more than the server knows it to have run, nor than its timeout.

@@ -6,10 +6,13 @@ use tokio::time::Instant;
 
 use crate::net::backoff::Backoff;
 
-/// How long after the last message mere log lines wait for company.
-const LOGS_PAUSE: Duration = Duration::from_secs(1);
+/// How long after the last message log lines, and starts of short tasks, wait for company.
+const COMPANY_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two messages, so that a server in a hurry makes no busy loop.
 const GAP: Duration = Duration::from_millis(2);
+/// The same while short tasks end one after the other: their receipts come together, and enough tasks
+/// are held ahead meanwhile.
+const BUSY_GAP: Duration = Duration::from_millis(10);
 /// The same where the server can only repeat itself: what it wants ended takes time to end.
 pub(super) const NO_CHANGE_GAP: Duration = Duration::from_millis(200);
 
@@ -35,13 +38,13 @@ impl Pause {
         self.until
     }
 
-    pub fn logs(&self) -> Instant {
-        self.last + LOGS_PAUSE
+    pub fn company(&self) -> Instant {
+        self.last + COMPANY_PAUSE
     }
 
-    pub fn sent(&mut self) {
+    pub fn sent(&mut self, is_busy: bool) {
         self.last = Instant::now();
-        self.until = self.last + GAP;
+        self.until = self.last + if is_busy { BUSY_GAP } else { GAP };
     }
 
     pub fn after(&mut self, reply: Reply) {

@@ -75,7 +75,7 @@ impl Play {
             .map(|i| Assignment {
                 lease: lease(*i),
                 gpu: None,
-                inputs: Inputs::File { name: "x".into(), bytes: 0 },
+                inputs: Inputs::File { name: "x".into(), bytes: 0, content: None },
                 environment: number(*i),
             })
             .collect();

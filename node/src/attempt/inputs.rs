@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::protocol::{BlobRequest, Failure, InputFile, Inputs, Level, NAME_BYTES_MAX};
-use common::run::task::Lease;
 
 use super::stopped::{Stopped, failed, short};
 use super::{Attempt, Tools};
@@ -25,7 +24,7 @@ pub async fn list<R: ServerClient>(
     tools: &Tools<R>,
 ) -> Result<Vec<InputFile>, Stopped> {
     match attempt.inputs {
-        Inputs::File { ref name, bytes } => {
+        Inputs::File { ref name, bytes, .. } => {
             checked(vec![InputFile { name: name.clone(), size: bytes, digest: None }])
         }
         Inputs::None => Ok(Vec::new()),
@@ -33,16 +32,20 @@ pub async fn list<R: ServerClient>(
     }
 }
 
-/// Fetches an input. Why it does not come stands in the task's log.
-pub async fn fetch<R: ServerClient>(
+/// Writes an input into a folder: what came with the assignment, or what is fetched. Why it does not
+/// come stands in the task's log.
+pub async fn place<R: ServerClient>(
+    attempt: &Attempt,
     tools: &Tools<R>,
-    lease: Lease,
     n: u32,
     file: InputFile,
     folder: &Path,
 ) -> Result<(), Stopped> {
-    let path = folder.join(&file.name);
-    if file.size == 0 {
+    let (lease, path) = (attempt.lease, folder.join(&file.name));
+    if let Some(content) = content(&attempt.inputs, file.size) {
+        tokio::fs::write(&path, content).await?;
+        tools.metrics.fetched_with_assignments(file.size);
+    } else if file.size == 0 {
         tokio::fs::File::create_new(&path).await?;
     } else {
         let expected =
@@ -63,6 +66,16 @@ pub async fn fetch<R: ServerClient>(
     }
     tokio::fs::set_permissions(&path, Permissions::from_mode(0o644)).await?;
     Ok(())
+}
+
+/// The bytes of the one input, where it came with the assignment and is as long as it should be.
+fn content(inputs: &Inputs, size: u64) -> Option<&[u8]> {
+    match inputs {
+        Inputs::File { content, .. } => {
+            content.as_deref().filter(|content| content.len() as u64 == size)
+        }
+        Inputs::Files | Inputs::None => None,
+    }
 }
 
 /// An input that is refused for good is the customer's: a source that has changed or gone, or that
@@ -107,6 +120,20 @@ mod tests {
     use super::*;
     use crate::link::BucketError;
     use crate::net::ssrf_guard::Refused;
+
+    #[test]
+    fn input_that_came_along_is_taken_only_where_it_is_as_long_as_it_should_be() {
+        let file = |content: Option<&[u8]>| Inputs::File {
+            name: "part".to_owned(),
+            bytes: 3,
+            content: content.map(<[u8]>::to_vec),
+        };
+
+        assert_eq!(content(&file(Some(b"abc")), 3), Some(&b"abc"[..]));
+        assert_eq!(content(&file(Some(b"abcd")), 3), None);
+        assert_eq!(content(&file(Some(b"")), 3), None);
+        assert_eq!(content(&file(None), 3), None);
+    }
 
     #[test]
     fn missing_input_is_blamed_on_its_source() {

@@ -11,7 +11,7 @@ use std::path::{Component, Path, PathBuf};
 
 use common::digest::{Digest, Digester};
 use common::input::text::is_plain;
-use common::protocol::NAME_BYTES_MAX;
+use common::protocol::{Contents, NAME_BYTES_MAX, NotCarried};
 
 use crate::disk::count::{DEPTH_MAX, ENTRIES_MAX};
 
@@ -28,12 +28,16 @@ pub struct ResultFile {
     pub name: String,
     pub size: u64,
     pub digest: Digest,
+    /// Its bytes are among those that travel with the receipt.
+    pub is_small: bool,
 }
 
 /// The results, and the entries among them that are no results.
 #[derive(Debug, Default)]
 pub struct Results {
     pub files: Vec<ResultFile>,
+    /// The bytes of as many small ones as travel with a receipt.
+    pub contents: Contents,
     left_out: Vec<String>,
 }
 
@@ -116,8 +120,10 @@ pub fn collect(top: &Path, inside: &Path, bytes_max: u64) -> Result<Results, Err
     if let Some((name, _)) = found.iter().find(|(name, _)| !names.insert(name)) {
         return Err(Error::Twice(name.clone()));
     }
-    let files = found.into_iter().map(|(name, path)| read(name, path)).collect::<Result<_, _>>()?;
-    Ok(Results { files, left_out })
+    let mut contents = Contents::default();
+    let read = |(name, path)| read(name, path, &mut contents);
+    let files = found.into_iter().map(read).collect::<Result<_, _>>()?;
+    Ok(Results { files, contents, left_out })
 }
 
 /// What a link leads to, as a path below the top without links in it. `None` where that is nothing,
@@ -178,19 +184,30 @@ fn name(prefix: &str, file: &std::ffi::OsStr) -> Result<String, Error> {
     Ok(name)
 }
 
-fn read(name: String, path: PathBuf) -> Result<ResultFile, Error> {
-    let (size, digest) = digest(&path).map_err(|e| unreadable(&name, e))?;
-    Ok(ResultFile { path, name, size, digest })
+fn read(name: String, path: PathBuf, contents: &mut Contents) -> Result<ResultFile, Error> {
+    let (size, digest, small) = digest(&path).map_err(|e| unreadable(&name, e))?;
+    let is_small = match small.map(|bytes| contents.add(bytes)) {
+        Some(Ok(()) | Err(NotCarried::Twice)) => true,
+        Some(Err(NotCarried::TooMany | NotCarried::TooLarge)) | None => false,
+    };
+    Ok(ResultFile { path, name, size, digest, is_small })
 }
 
-fn digest(path: &Path) -> io::Result<(u64, Digest)> {
+/// The size and digest of a file, and its bytes where it is small.
+fn digest(path: &Path) -> io::Result<(u64, Digest, Option<Vec<u8>>)> {
     let mut file = File::open(path)?;
-    let (mut size, mut digester) = (0, Digester::default());
+    let mut start = Vec::new();
+    (&mut file).take(Contents::BYTES_MAX as u64 + 1).read_to_end(&mut start)?;
+    if start.len() <= Contents::BYTES_MAX {
+        return Ok((start.len() as u64, Digest::of(&start), Some(start)));
+    }
+    let (mut size, mut digester) = (start.len() as u64, Digester::default());
+    digester.update(&start);
     let mut buffer = vec![0; 256 * 1024];
     loop {
         let n = file.read(&mut buffer)?;
         if n == 0 {
-            return Ok((size, digester.finish()));
+            return Ok((size, digester.finish(), None));
         }
         digester.update(&buffer[..n]);
         size += n as u64;
@@ -287,6 +304,24 @@ mod tests {
             "{warning}"
         );
         assert_eq!(Results::default().warning(), None);
+    }
+
+    #[test]
+    fn small_results_travel_with_the_receipt_as_far_as_they_fit() {
+        let (half, rest) = (vec![1; Contents::BYTES_MAX / 2], vec![2; Contents::BYTES_MAX / 2 + 1]);
+        let large = vec![3; Contents::BYTES_MAX + 1];
+        let files = [("a", &half), ("b", &large), ("c", &rest), ("d", &half), ("e", &vec![])];
+        let dir = folder(&files.map(|(name, bytes)| (name, &bytes[..])));
+
+        let results = super::collect(dir.path(), Path::new(INSIDE), 1 << 20).unwrap();
+
+        let small: Vec<_> = results.files.iter().map(|file| file.is_small).collect();
+        assert_eq!(small, [true, false, false, true, true]);
+        assert_eq!(results.contents.find(Digest::of(&half)), Some(&half[..]));
+        assert_eq!(results.contents.bytes(), half.len());
+        let of = |bytes: &[u8]| (bytes.len() as u64, Digest::of(bytes));
+        let read: Vec<_> = results.files.iter().map(|file| (file.size, file.digest)).collect();
+        assert_eq!(read, files.map(|(_, bytes)| of(bytes)));
     }
 
     #[test]

@@ -132,6 +132,16 @@ impl NodeMetrics {
         self.registry.descriptions()
     }
 
+    /// An input of this many bytes has come with its assignment.
+    pub fn fetched_with_assignments(&self, bytes: u64) {
+        self.fetched.with_label_values(&["input"]).inc_by(bytes);
+    }
+
+    /// Results of this many bytes have come to the server with their receipts.
+    pub fn stored_with_receipts(&self, bytes: u64) {
+        self.stored.inc_by(bytes);
+    }
+
     /// The text of a scrape.
     pub fn render(&self) -> String {
         self.registry.render()

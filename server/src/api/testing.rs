@@ -115,7 +115,7 @@ impl TestServer {
             link_key: [8; 32],
         };
         let quotas = Quotas::new(db.clone(), QUOTA_BYTES);
-        let data = Data::open(options, secrets.clone(), quotas).await.unwrap();
+        let data = Data::open(options, db.clone(), secrets.clone(), quotas).await.unwrap();
         let (stop, metrics) = (CancellationToken::new(), Metrics::new());
         let batch = store::market::batch_number::last(&db).await.unwrap();
         let noted = LastBatch::open(folder.path(), batch).unwrap();

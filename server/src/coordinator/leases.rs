@@ -94,6 +94,8 @@ pub struct Stored(Mutex<Amount>);
 struct Amount {
     files: usize,
     bytes: u64,
+    /// Of results that came with a receipt.
+    small: u64,
 }
 
 impl Stored {
@@ -104,8 +106,21 @@ impl Stored {
         if amount.files >= files_max || sum > bytes_max {
             return false;
         }
-        *amount = Amount { files: amount.files + 1, bytes: sum };
+        *amount = Amount { files: amount.files + 1, bytes: sum, ..*amount };
         true
+    }
+
+    /// How many bytes, of those that came with a receipt, are not counted yet: a receipt may come
+    /// again.
+    pub fn uncounted(&self, bytes: u64) -> u64 {
+        let amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        bytes.saturating_sub(amount.small)
+    }
+
+    /// So many bytes of those that came with a receipt are counted.
+    pub fn set_counted(&self, bytes: u64) {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        amount.small = amount.small.max(bytes);
     }
 
     /// A file that was reserved for has not come.

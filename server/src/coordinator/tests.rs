@@ -48,7 +48,8 @@ async fn granted() -> Room {
         link_key: [8; 32],
     };
     let quotas = Quotas::new(db.clone(), 1 << 30);
-    let data = Data::open(options, Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap();
+    let data =
+        Data::open(options, db.clone(), Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap();
     let workspace = workspaces::owner(&db).await.unwrap().workspace;
     let room = Room::open(db, data, workspace, folder).await;
     let amount = Credits::from_units(100_000_000_000).unwrap();

@@ -11,6 +11,7 @@ pub mod bucket;
 mod cloud;
 mod error;
 mod partition;
+mod small_results;
 mod source;
 #[cfg(test)]
 pub mod testing;
@@ -37,6 +38,8 @@ use crate::clock;
 use crate::limits::concurrency::KeyedSemaphore;
 use crate::limits::quotas::Quotas;
 use crate::secrets::{self, KeyPair, Secrets};
+use crate::store::Db;
+use crate::store::market::tasks;
 use bucket::Written;
 use bucket::blob_key::BlobKey;
 use bucket::checked::Checked;
@@ -56,6 +59,7 @@ pub type ByteStream = Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 #[derive(Clone)]
 pub struct Data {
     bucket: bucket::Bucket,
+    db: Db,
     links: Arc<Links>,
     customers: Arc<Customers>,
     secrets: Secrets,
@@ -124,12 +128,14 @@ pub struct ResultFile {
     pub size: u64,
     pub digest: Option<Digest>,
     pub key: BlobKey,
+    /// Its bytes, where they are no object of the bucket.
+    pub content: Option<Bytes>,
 }
 
 impl ResultFile {
     /// A file under the one name that it has from here on.
     pub fn new(name: &str, size: u64, digest: Option<Digest>, key: BlobKey) -> Self {
-        Self { name: file_name::of_result(name), size, digest, key }
+        Self { name: file_name::of_result(name), size, digest, key, content: None }
     }
 }
 
@@ -137,9 +143,15 @@ pub type ResultFiles = Pin<Box<dyn Stream<Item = Result<ResultFile, Error>> + Se
 
 impl Data {
     /// Opens the bucket; a folder is created.
-    pub async fn open(options: Options, secrets: Secrets, quotas: Quotas) -> Result<Self, Error> {
+    pub async fn open(
+        options: Options,
+        db: Db,
+        secrets: Secrets,
+        quotas: Quotas,
+    ) -> Result<Self, Error> {
         Ok(Self {
             bucket: bucket::Bucket::open(&options.bucket).await?,
+            db,
             links: Arc::new(Links::new(&options.public_url, &options.link_key)),
             customers: Customers::new(options.guard),
             secrets,
@@ -207,13 +219,16 @@ impl Data {
         Ok(())
     }
 
-    /// The size of an object, or `None` where there is none.
+    /// The size of an object of the bucket, or `None` where there is none.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, Error> {
         self.bucket.size(key).await
     }
 
-    /// The size and version of an object, or `None` where there is none.
+    /// The size and version of an object or a small result, or `None` where there is none.
     pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
+        if let Some(stat) = self.stat_small(key).await? {
+            return Ok(Some(stat));
+        }
         self.bucket.stat(key).await
     }
 
@@ -222,6 +237,9 @@ impl Data {
     /// # Errors
     /// `NotFound`, and `Mismatch` where the range goes beyond the object's end.
     pub async fn get(&self, key: &BlobKey, range: Range<u64>) -> Result<ByteStream, Error> {
+        if let Some(bytes) = self.find_small(key).await? {
+            return small_results::part(&bytes, range);
+        }
         self.bucket.get(key, range).await
     }
 
@@ -239,13 +257,15 @@ impl Data {
     }
 
     /// A URL of the store itself from which the object can be downloaded at once; `None` where the
-    /// store cannot sign. Nobody can take it back, so it lives for minutes.
+    /// store cannot sign, or has it not. Nobody can take it back, so it lives for minutes.
     pub async fn direct_link(
         &self,
         key: &BlobKey,
         file_name: &str,
     ) -> Result<Option<String>, Error> {
-        self.bucket.sign(Method::GET, key, Some(file_name), DIRECT_LIVES).await
+        let link = self.bucket.sign(Method::GET, key, Some(file_name), DIRECT_LIVES).await?;
+        let is_elsewhere = link.is_some() && self.find_small(key).await?.is_some();
+        Ok(link.filter(|_| !is_elsewhere))
     }
 
     /// A URL to which anybody can PUT the object until the link ends.
@@ -279,6 +299,7 @@ impl Data {
     /// Removes everything of a run.
     pub async fn purge_run(&self, run: RunId) -> Result<(), Error> {
         self.bucket.purge_run(run).await?;
+        tasks::small_results::delete(&self.db, run).await?;
         Ok(self.quotas.forget_run(run).await?)
     }
 
@@ -343,6 +364,9 @@ impl Data {
         object: &Object,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
+        if let Some(bytes) = self.small_object(object).await? {
+            return small_results::part(&bytes, range);
+        }
         let pace = Pace::new(Side::Source);
         self.reader(owner, source, &pace).await?.read(object, range).await
     }
@@ -356,7 +380,9 @@ impl Data {
     ) -> Result<Option<Direct>, Error> {
         let pace = Pace::new(Side::Source);
         let reader = self.reader(owner, source, &pace).await?;
-        reader.direct(object, DIRECT_LIVES).await
+        let direct = reader.direct(object, DIRECT_LIVES).await?;
+        let is_elsewhere = direct.is_some() && self.small_object(object).await?.is_some();
+        Ok(direct.filter(|_| !is_elsewhere))
     }
 
     // --- Folding ---

@@ -179,15 +179,18 @@ impl S3Server {
     }
 
     pub async fn bucket(&self) -> Bucket {
+        Bucket::open(&self.options()).await.unwrap()
+    }
+
+    pub fn options(&self) -> super::Bucket {
         let KeyPair { access_key, secret_key } = Self::keys();
-        let options = super::Bucket::S3 {
+        super::Bucket::S3 {
             bucket: "main".into(),
             region: "us-east-1".into(),
             endpoint: Some(self.endpoint.clone()),
             access_key,
             secret_key,
-        };
-        Bucket::open(&options).await.unwrap()
+        }
     }
 }
 

@@ -16,5 +16,5 @@ pub async fn open_data(db: &Db, folder: &Path) -> Data {
         link_key: [8; 32],
     };
     let quotas = Quotas::new(db.clone(), 1 << 30);
-    Data::open(options, Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap()
+    Data::open(options, db.clone(), Secrets::new(db.clone(), [7; 32]), quotas).await.unwrap()
 }

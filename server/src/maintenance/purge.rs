@@ -286,7 +286,7 @@ mod tests {
             let db = &fresh.db;
             let secrets = Secrets::new(db.clone(), [7; 32]);
             let quotas = Quotas::new(db.clone(), 1 << 30);
-            let data = Data::open(options, secrets, quotas).await.unwrap();
+            let data = Data::open(options, db.clone(), secrets, quotas).await.unwrap();
             let (_, old) = ended(db, &data, TimeDelta::hours(49)).await;
             let (_, young) = ended(db, &data, TimeDelta::hours(47)).await;
 

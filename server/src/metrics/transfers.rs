@@ -73,6 +73,11 @@ impl TransferMetrics {
         }
     }
 
+    /// Counts bytes that have passed in one piece.
+    pub fn count(&self, kind: Kind, bytes: u64) {
+        self.of(kind).inc_by(bytes);
+    }
+
     /// The same bytes, counted as they pass.
     pub fn counted<E, S>(
         &self,

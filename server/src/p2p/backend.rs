@@ -125,6 +125,14 @@ pub trait Port: Clone + Send + Sync + 'static {
         range: Range<u64>,
     ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
 
+    /// Counts results of a workspace's run whose bytes came with a receipt.
+    fn count_small(
+        &self,
+        owner: WorkspaceId,
+        run: RunId,
+        bytes: u64,
+    ) -> impl Future<Output = Result<(), data::Error>> + Send;
+
     /// Stores a result of a workspace's run.
     fn put(
         &self,
@@ -250,9 +258,17 @@ impl Port for Parts {
         // Here, so that nodes do not ask again and again for a file that has rotted.
         let TaskRef { stage, index, .. } = lease.task;
         let name = format!("result of task {index} of stage {stage}");
-        let stat = self.data.stat(key).await?;
-        let stat = stat.ok_or_else(|| data::Error::NotFound(key.path()))?;
-        self.data.get_checked(key, &stat, *digest, &name, range).await
+        self.data.get_result(key, *digest, &name, range).await
+    }
+
+    async fn count_small(
+        &self,
+        owner: WorkspaceId,
+        run: RunId,
+        bytes: u64,
+    ) -> Result<(), data::Error> {
+        let counted = self.data.count_small(owner, run, bytes).await;
+        self.end_if_full(run, counted).await
     }
 
     async fn put(
@@ -264,10 +280,21 @@ impl Port for Parts {
     ) -> Result<(), data::Error> {
         let (run, key) = (lease.task.run, BlobKey::Result { lease, digest: expected.digest });
         let put = self.data.put_result(owner, run, &key, expected, bytes).await;
-        if let Err(data::Error::Full(full)) = &put {
-            // It is the customer's, not the node's, and no other node would fare better.
+        self.end_if_full(run, put).await
+    }
+}
+
+impl Parts {
+    /// Ends a run whose results have no room: it is the customer's, not the node's, and no other
+    /// node would fare better.
+    async fn end_if_full(
+        &self,
+        run: RunId,
+        stored: Result<(), data::Error>,
+    ) -> Result<(), data::Error> {
+        if let Err(data::Error::Full(full)) = &stored {
             self.break_off(run, Cause::new(CauseKind::Storage, full.to_string())).await;
         }
-        put
+        stored
     }
 }

@@ -12,6 +12,7 @@ use crate::jobs::main_job::{push_word_count, sample, word_count};
 use harness::client::{COMPLETE, Client};
 use harness::machine::process::fanfold;
 use harness::market::{Market, Shape};
+use harness::package::Package;
 
 /// A kind of damage, and the parts of the one line that it gives.
 type Case = (&'static str, fn(&Path) -> Result<()>, &'static [&'static str]);
@@ -48,9 +49,9 @@ fn sql(folder: &Path, statement: &str) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?.trim().to_owned())
 }
 
-/// The path of the one result in the bucket.
+/// The path of the one result in the bucket. The other one is small, and lies in the database.
 fn results(folder: &Path) -> Result<String> {
-    let path = sql(folder, "SELECT blob FROM results WHERE blob IS NOT NULL")?;
+    let path = sql(folder, "SELECT blob FROM results ORDER BY size DESC LIMIT 1")?;
     ensure!(!path.is_empty(), "no results");
     Ok(path)
 }
@@ -82,6 +83,20 @@ const CASES: &[Case] = &[
     (
         "a missing result",
         |folder| Ok(fs::remove_file(folder.join("bucket").join(results(folder)?))?),
+        &["bucket\truns/", "it is missing", "run the job again"],
+    ),
+    (
+        "a byte of a small result",
+        |folder| {
+            let start = "substr(contents, 1, length(contents) - 1)";
+            let spoil = format!("UPDATE small_results SET contents = CAST({start} || 'X' AS BLOB)");
+            sql(folder, &spoil).map(drop)
+        },
+        &["small_results\t", "its bytes are not those that were stored", "run the job again"],
+    ),
+    (
+        "a missing small result",
+        |folder| sql(folder, "DELETE FROM small_results").map(drop),
         &["bucket\truns/", "it is missing", "run the job again"],
     ),
     (
@@ -142,11 +157,19 @@ fn check(folder: &Path) -> Result<Output> {
     Ok(command.args(["server", "check"]).env("FANFOLD_DATA_DIR", folder).output()?)
 }
 
-/// A run with results, a draft with a file, an image, packages and secrets.
+/// Runs with a small and a large result, a draft with a file, an image, packages and secrets.
 async fn use_it(client: &Client) -> Result<()> {
     push_word_count(client).await?;
     let input = sample(100);
     let id = client.start(word_count(input.len()), Some(input.as_bytes())).await?;
+    client.reached(&id, COMPLETE).await?;
+    let copy = r#"cp "$TASK_DIR/data.bin" "$TASK_RESULTS_DIR/copy.txt""#;
+    client.push(&Package::app("copy", copy)).await?;
+    client.template("lines", "copy", "passthrough").await?;
+    let large = sample(1_000);
+    let mut order = word_count(large.len());
+    order["templateId"] = json!("copy");
+    let id = client.start(order, Some(large.as_bytes())).await?;
     client.reached(&id, COMPLETE).await?;
     let draft = client.create(word_count(input.len())).await?;
     client.upload(&draft, input.into_bytes()).await?;

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, bail, ensure};
 use common::compute::resources::Usage;
 use common::digest::Digest;
 use common::protocol::{
-    Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX, SignedReceipt,
-    Stream,
+    Contents, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX,
+    SignedReceipt, Stream,
 };
 use common::run::task::Lease;
 use libp2p::PeerId;
@@ -80,6 +80,44 @@ async fn success_without_its_results_becomes_the_nodes_fault() -> Result<()> {
     assert_eq!(*outcomes[0], success(b"result"));
     assert!(matches!(outcomes[1], Outcome::NodeFault { message } if message.contains("out.txt")));
     assert!(matches!(outcomes[2], Outcome::NodeFault { message } if message.contains("lease")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn result_that_travels_with_its_receipt_is_counted_once_and_needs_no_object() -> Result<()> {
+    let set = Set::new().await?;
+    let (first, second, third) = (lease(1), lease(2), lease(3));
+    let link = set.holder(first, chunk())?;
+    let node = set.world.join_now(&link.peer_id());
+    for held in [second, third] {
+        set.world.grant(node, held, chunk());
+    }
+    let carry = |lease, listed: &[u8], bytes: &[u8]| {
+        let mut signed = signed(&link, lease, success(listed))?;
+        signed.contents.add(bytes.to_vec())?;
+        Ok::<_, anyhow::Error>(signed)
+    };
+    let good = carry(first, b"small", b"small")?;
+    let mut sync = message();
+    sync.receipts = vec![good.clone(), good, carry(second, b"small", b"other")?];
+    sync.receipts.push(signed(&link, third, success(b"small"))?);
+
+    link.sync(sync).await?;
+
+    let state = set.world.state();
+    let receipts = &state.syncs[0].receipts;
+    let kept: Vec<_> = receipts.iter().map(|(_, signed)| signed.contents.bytes()).collect();
+    assert_eq!(kept, [5, 5, 0, 0]);
+    assert_eq!(receipts[0].0.outcome, success(b"small"));
+    let fault = |n: usize| match &receipts[n].0.outcome {
+        Outcome::NodeFault { message } => message.as_str(),
+        other @ (Outcome::Succeeded { .. } | Outcome::Failed { .. }) => panic!("{other:?}"),
+    };
+    assert!(fault(2).contains("none of its results"), "{}", fault(2));
+    // That one of another lease came along does not help.
+    assert!(fault(3).contains("is not stored"), "{}", fault(3));
+    assert_eq!(state.small_bytes, 5);
+    assert!(state.objects.is_empty());
     Ok(())
 }
 
@@ -178,7 +216,7 @@ async fn message_that_is_too_large_fails_alone() -> Result<()> {
 
 fn signed(link: &Link, lease: Lease, outcome: Outcome) -> Result<SignedReceipt> {
     let receipt = postcard::to_stdvec(&Receipt { lease, usage: Usage::default(), outcome })?;
-    Ok(SignedReceipt { signature: link.sign(&receipt), receipt })
+    Ok(SignedReceipt { signature: link.sign(&receipt), receipt, contents: Contents::default() })
 }
 
 fn success(bytes: &[u8]) -> Outcome {

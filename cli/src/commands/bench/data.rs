@@ -111,7 +111,7 @@ async fn open(folder: &Path) -> Result<Data, Error> {
         link_key: [0; 32],
     };
     let quotas = Quotas::new(db.clone(), u64::MAX >> 1);
-    Data::open(options, Secrets::new(db, [0; 32]), quotas).await
+    Data::open(options, db.clone(), Secrets::new(db, [0; 32]), quotas).await
 }
 
 /// Lines of many lengths, the same each time.
@@ -167,7 +167,13 @@ async fn process(
         let key = BlobKey::Result { lease: Lease { task, attempt: 1 }, digest };
         let stored = data.put(&key, read().await?).await?;
         let name = result_name(index, table.len(), OUTPUT);
-        results.push(ResultFile { name, size: stored.size, digest: Some(digest), key });
+        results.push(ResultFile {
+            name,
+            size: stored.size,
+            digest: Some(digest),
+            key,
+            content: None,
+        });
     }
     Ok(results)
 }

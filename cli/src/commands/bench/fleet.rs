@@ -2,6 +2,7 @@
 //! assignment at once with a signed receipt.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::compute::device::Device;
@@ -9,8 +10,8 @@ use common::compute::resources::{Resources, Usage};
 use common::digest::Digest;
 use common::error_chain::chain;
 use common::protocol::{
-    Assignment, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SignedReceipt, Stream,
-    Sync,
+    Assignment, Contents, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt,
+    SignedReceipt, Stream, Sync,
 };
 use common::run::task::Lease;
 use futures::StreamExt as _;
@@ -28,8 +29,6 @@ const WAIT_MS: u32 = 5_000;
 const PAUSE: Duration = Duration::from_millis(200);
 /// Results stored at a time by one node.
 const PUTS: usize = 4;
-/// What each result holds.
-const RESULT: &[u8] = b"done\n";
 /// What the benchmark's app asks for.
 const NEEDS: Resources = Resources::new(1000, 1024);
 
@@ -42,12 +41,34 @@ pub struct Size {
     /// Tasks that a node runs at once; it holds two more ahead
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub slots: u32,
-    /// Store one tiny result for each chunk
-    #[arg(long)]
-    pub outputs: bool,
+    /// What each chunk gives
+    #[arg(long, value_enum, default_value_t = Results::Small)]
+    pub results: Results,
     /// Log lines that each task writes
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=100))]
     pub lines: u32,
+}
+
+/// What each chunk gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Results {
+    /// No result
+    None,
+    /// One of a few bytes, as small results come
+    Small,
+    /// One that does not travel with its receipt and is stored for itself
+    Large,
+}
+
+impl Results {
+    /// The bytes of the one result.
+    fn bytes(self) -> Option<Vec<u8>> {
+        match self {
+            Self::None => None,
+            Self::Small => Some(b"done\n".to_vec()),
+            Self::Large => Some(vec![b'x'; Contents::BYTES_MAX + 1]),
+        }
+    }
 }
 
 /// Nodes that work until this is dropped.
@@ -64,9 +85,10 @@ impl Fleet {
         folder: &Path,
         size: Size,
     ) -> Result<Self, Failure> {
-        let result = folder.join("result");
-        std::fs::write(&result, RESULT)
-            .map_err(|error| Failure::local("cannot write a result", error))?;
+        let result = match size.results.bytes() {
+            Some(bytes) => Some(Arc::new(TaskResult::write(folder, bytes)?)),
+            None => None,
+        };
         let stop = CancellationToken::new();
         let mut nodes = JoinSet::new();
         for number in 0..size.nodes {
@@ -80,7 +102,7 @@ impl Fleet {
                 token: token(session).await?,
                 size,
                 incarnation: number.into(),
-                result: size.outputs.then(|| result.clone()),
+                result: result.clone(),
                 ended: Vec::new(),
                 logs: Vec::new(),
             };
@@ -111,13 +133,34 @@ pub async fn token(session: &Session) -> Result<String, Failure> {
     Ok(session.client.post(url, &json!({})).await?.read::<Issued>()?.token)
 }
 
+/// What each task gives.
+struct TaskResult {
+    file: PathBuf,
+    output: Output,
+    /// Its bytes, where they travel with the receipt.
+    contents: Contents,
+}
+
+impl TaskResult {
+    fn write(folder: &Path, bytes: Vec<u8>) -> Result<Self, Failure> {
+        let file = folder.join("result");
+        std::fs::write(&file, &bytes)
+            .map_err(|error| Failure::local("cannot write a result", error))?;
+        let (name, size) = ("out.txt".to_owned(), bytes.len() as u64);
+        let output = Output { name, size, digest: Digest::of(&bytes) };
+        let mut contents = Contents::default();
+        // A large one does not fit, and is stored for itself.
+        let _ = contents.add(bytes);
+        Ok(Self { file, output, contents })
+    }
+}
+
 struct Node {
     link: Link,
     token: String,
     size: Size,
     incarnation: u64,
-    /// The file to store as each task's result.
-    result: Option<PathBuf>,
+    result: Option<Arc<TaskResult>>,
     /// What is done and not settled yet.
     ended: Vec<(Lease, SignedReceipt)>,
     /// What is written and not safe yet.
@@ -193,13 +236,17 @@ impl Node {
         let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1, ..Usage::default() };
         let receipt = postcard::to_stdvec(&Receipt { lease, usage, outcome })
             .expect("a receipt always encodes");
-        SignedReceipt { signature: self.link.sign(&receipt), receipt }
+        let contents = self.result.as_ref().map(|result| result.contents.clone());
+        let contents = contents.unwrap_or_default();
+        SignedReceipt { signature: self.link.sign(&receipt), receipt, contents }
     }
 
     async fn store(&self, lease: Lease) -> Result<Vec<Output>, link::Error> {
-        let Some(file) = &self.result else { return Ok(Vec::new()) };
-        let (size, digest) = (RESULT.len() as u64, Digest::of(RESULT));
-        self.link.put(lease, size, digest, file).await?;
-        Ok(vec![Output { name: "out.txt".to_owned(), size, digest }])
+        let Some(result) = &self.result else { return Ok(Vec::new()) };
+        let Output { size, digest, .. } = result.output;
+        if result.contents.is_empty() {
+            self.link.put(lease, size, digest, &result.file).await?;
+        }
+        Ok(vec![result.output.clone()])
     }
 }

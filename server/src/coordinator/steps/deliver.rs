@@ -1,8 +1,12 @@
 //! Assembles accepted results into final files and delivers them.
 
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
 use common::data::location::Destination;
 use common::ids::RunId;
 use common::plan::{Assembler, Phase};
+use common::protocol::Contents;
 use common::run::spec::result_name;
 use common::run::task::StageNo;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -10,7 +14,7 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use super::{Context, Results, Step, StepError};
 use crate::coordinator::turns::Kind;
 use crate::data::bucket::blob_key::BlobKey;
-use crate::data::{Error as DataError, ResultFile, ResultFiles};
+use crate::data::{Data, Error as DataError, ResultFile, ResultFiles};
 use crate::store::Db;
 use crate::store::market::results::ResultView;
 use crate::store::market::tasks::OutputView;
@@ -84,31 +88,48 @@ impl Context {
                 output.name.clone()
             }
         };
-        let files = outputs(self.db.clone(), step.run, stage).map_ok(move |output| {
+        let outputs = outputs(self.db.clone(), self.data.clone(), step.run, stage);
+        let files = outputs.map_ok(move |(output, content)| {
             let digest = Some(output.digest);
-            ResultFile::new(&name(&output), output.size, digest, key(&output))
+            let file = ResultFile::new(&name(&output), output.size, digest, key(&output));
+            ResultFile { content, ..file }
         });
         Box::pin(files)
     }
 }
 
-/// The accepted outputs of a stage, read page by page.
+/// The accepted outputs of a stage, read page by page, small ones with their bytes.
 fn outputs(
     db: Db,
+    data: Data,
     run: RunId,
     stage: StageNo,
-) -> impl Stream<Item = Result<OutputView, DataError>> + Send {
+) -> impl Stream<Item = Result<(OutputView, Option<Bytes>), DataError>> + Send {
     let pages = stream::try_unfold(None, move |after: Option<u32>| {
-        let db = db.clone();
+        let (db, data) = (db.clone(), data.clone());
         async move {
             let page =
                 tasks::outputs(&db, run, stage, after, PAGE).await.map_err(DataError::from)?;
-            let Some(last) = page.last().map(|task| task.index) else { return Ok(None) };
-            let files: Vec<_> = page.into_iter().flat_map(|task| task.files).collect();
+            let (Some(first), Some(last)) = (page.first(), page.last()) else { return Ok(None) };
+            let (first, last) = (first.index, last.index);
+            let small = data.small_results(run, stage, first..=last).await?;
+            let files = page.into_iter().flat_map(|task| task.files);
+            let files: Vec<_> = files.map(|output| with_content(output, &small)).collect();
             Ok::<_, DataError>(Some((stream::iter(files.into_iter().map(Ok)), Some(last))))
         }
     });
     pages.try_flatten()
+}
+
+/// An output with its bytes, where they came with its receipt.
+fn with_content(
+    output: OutputView,
+    small: &BTreeMap<u32, Contents>,
+) -> (OutputView, Option<Bytes>) {
+    let contents = small.get(&output.lease.task.index);
+    let bytes = contents.and_then(|contents| contents.find(output.digest));
+    let bytes = bytes.map(Bytes::copy_from_slice);
+    (output, bytes)
 }
 
 /// Where an output lies.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::blob_key::BlobKey;
 use super::download;
-use crate::data::{ByteStream, Data, Error, Stat};
+use crate::data::{ByteStream, Data, Error, Stat, small_results};
 
 /// The longest file that is read through before its first byte is given. Of a longer one the last
 /// piece is held back until the whole has been checked.
@@ -82,12 +82,27 @@ impl Data {
         name: &str,
         range: Range<u64>,
     ) -> Result<ByteStream, Error> {
+        if let Some(bytes) = self.find_small(key).await? {
+            return small_results::part(&bytes, range);
+        }
+        self.object_checked(key, stat, digest, name, range).await
+    }
+
+    /// The same of an object of the bucket.
+    pub(in crate::data) async fn object_checked(
+        &self,
+        key: &BlobKey,
+        stat: &Stat,
+        digest: Digest,
+        name: &str,
+        range: Range<u64>,
+    ) -> Result<ByteStream, Error> {
         if stat.size <= FIRST_BYTES_MAX {
             self.check(key, stat, digest, name).await?;
-            return self.get(key, range).await;
+            return self.bucket.get(key, range).await;
         }
         let whole = range == (0..stat.size);
-        let bytes = self.get(key, range).await?;
+        let bytes = self.bucket.get(key, range).await?;
         Ok(if whole { download::held_back(download::verified(digest, name, bytes)) } else { bytes })
     }
 
@@ -127,7 +142,7 @@ impl Data {
         if self.checked.has(&seen) {
             return Ok(());
         }
-        let bytes = self.get(key, 0..stat.size).await?;
+        let bytes = self.bucket.get(key, 0..stat.size).await?;
         let mut bytes = download::verified(digest, name, bytes);
         while bytes.try_next().await?.is_some() {}
         self.checked.keep(seen);

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use common::error_chain::chain;
 use common::ids::NodeId;
-use common::protocol::{LOGS_BYTES_MAX, Orders, Probe, Receipt, SignedReceipt, Sync};
+use common::protocol::{
+    Contents, LOGS_BYTES_MAX, Orders, Outcome, Probe, Receipt, SignedReceipt, Sync,
+};
 use libp2p::PeerId;
 
-use super::{receipts, sanitize};
+use super::{receipts, sanitize, small_inputs};
 use crate::coordinator::{self, CheckedSync};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, TransferKind};
 use crate::p2p::admission::Network;
 use crate::p2p::backend::Port;
 use crate::p2p::blob::damage::Damage;
@@ -69,7 +71,8 @@ impl<P: Port> SyncHandler<P> {
         tidy_logs(&mut sync);
         sync.device = sync.device.tidied();
         tidy_probe(node, &mut sync);
-        let receipts = self.check(peer, node, &sync.receipts).await;
+        let receipts = std::mem::take(&mut sync.receipts);
+        let receipts = self.check(peer, node, receipts).await;
         // Before what else the message says: so lines of an attempt are there when it has ended.
         let logs = std::mem::take(&mut sync.logs);
         let stored = if logs.is_empty() { vec![] } else { self.port.store_lines(node, logs).await };
@@ -79,6 +82,8 @@ impl<P: Port> SyncHandler<P> {
                 if let Orders::Work { logged, .. } = &mut orders {
                     *logged = stored;
                 }
+                let passed = small_inputs::add(&self.port, node, &mut orders).await;
+                self.metrics.transfers.count(TransferKind::NodeInput, passed);
                 Some(orders)
             }
             Err(coordinator::Error::NoNode) => {
@@ -99,7 +104,7 @@ impl<P: Port> SyncHandler<P> {
         &self,
         peer: PeerId,
         node: NodeId,
-        signed: &[SignedReceipt],
+        signed: Vec<SignedReceipt>,
     ) -> Vec<(Receipt, SignedReceipt)> {
         let mut checked = Vec::with_capacity(signed.len());
         // Unpacking it costs a fifth of a check.
@@ -110,11 +115,11 @@ impl<P: Port> SyncHandler<P> {
                 return checked;
             }
         };
-        for (n, signed) in signed.iter().enumerate() {
+        for (n, mut signed) in signed.into_iter().enumerate() {
             if n % SIGNATURES_AT_ONCE == SIGNATURES_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
-            let receipt = match receipts::open(&key, signed) {
+            let receipt = match receipts::open(&key, &signed) {
                 Ok(receipt) => receipt,
                 Err(error) => {
                     self.metrics.coordinator.invalid_receipt();
@@ -123,8 +128,16 @@ impl<P: Port> SyncHandler<P> {
                 }
             };
             let lease = receipt.lease;
-            match receipts::judge(&self.port, (&self.stored, &self.damage), node, receipt).await {
-                Ok(receipt) => checked.push((receipt, signed.clone())),
+            let (known, contents) = ((&self.stored, &self.damage), &signed.contents);
+            match receipts::judge(&self.port, known, node, receipt, contents).await {
+                Ok(receipt) => {
+                    let passed = signed.contents.bytes() as u64;
+                    self.metrics.transfers.count(TransferKind::NodeResult, passed);
+                    if !matches!(receipt.outcome, Outcome::Succeeded { .. }) {
+                        signed.contents = Contents::default();
+                    }
+                    checked.push((receipt, signed));
+                }
                 Err(error) => {
                     tracing::warn!(%node, %lease, error = %chain(&error), "receipt not judged yet");
                 }

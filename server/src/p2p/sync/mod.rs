@@ -3,3 +3,4 @@
 pub(super) mod handler;
 pub(super) mod receipts;
 pub(super) mod sanitize;
+mod small_inputs;

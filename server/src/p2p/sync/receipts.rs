@@ -6,7 +6,8 @@ use std::collections::HashSet;
 use common::ids::NodeId;
 use common::input::text::is_plain;
 use common::protocol::{
-    Failure, NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt, SignedReceipt,
+    Content, Contents, Failure, NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt,
+    SignedReceipt,
 };
 use common::run::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _};
@@ -69,27 +70,15 @@ pub async fn judge<P: Port>(
     (stored, damage): (&Stored, &Damage),
     node: NodeId,
     receipt: Receipt,
+    contents: &Contents,
 ) -> Result<Receipt, data::Error> {
     let lease = receipt.lease;
     let outcome = match receipt.outcome {
-        // A receipt that comes again changes nothing whatever it says: it is not worth a look at
-        // the bucket.
-        Outcome::Succeeded { .. } if port.lease(node, lease).is_none() => {
-            tracing::debug!(%node, %lease, "receipt without a lease");
-            Outcome::NodeFault { message: "the node no longer holds the lease".to_owned() }
-        }
         Outcome::Succeeded { outputs, value } => {
-            match fault(port, stored, lease, &outputs).await? {
+            let given = (&outputs[..], contents);
+            match judge_success(port, stored, node, lease, given).await? {
                 None => Outcome::Succeeded { outputs, value },
-                Some(message) => {
-                    tracing::warn!(
-                        %node,
-                        %lease,
-                        error = message,
-                        "receipt turned into a fault of its node"
-                    );
-                    Outcome::NodeFault { message }
-                }
+                Some(message) => Outcome::NodeFault { message },
             }
         }
         Outcome::Failed { failure: Failure::Damaged, .. } => {
@@ -103,6 +92,34 @@ pub async fn judge<P: Port>(
         }
     };
     Ok(Receipt { outcome, ..receipt })
+}
+
+/// Why a success is none, if it is none; else its small results are counted.
+async fn judge_success<P: Port>(
+    port: &P,
+    stored: &Stored,
+    node: NodeId,
+    lease: Lease,
+    (outputs, contents): (&[Output], &Contents),
+) -> Result<Option<String>, data::Error> {
+    // A receipt that comes again changes nothing whatever it says: it is not worth a look at the
+    // bucket.
+    let Some(live) = port.lease(node, lease) else {
+        tracing::debug!(%node, %lease, "receipt without a lease");
+        return Ok(Some("the node no longer holds the lease".to_owned()));
+    };
+    let fault = fault(port, stored, lease, (outputs, contents)).await?;
+    if let Some(error) = &fault {
+        tracing::warn!(%node, %lease, error, "receipt turned into a fault of its node");
+        return Ok(fault);
+    }
+    let bytes = contents.bytes() as u64;
+    let uncounted = live.stored.uncounted(bytes);
+    if uncounted > 0 {
+        port.count_small(live.spec.workspace, lease.task.run, uncounted).await?;
+        live.stored.set_counted(bytes);
+    }
+    Ok(None)
 }
 
 /// What it means that a node got wrong bytes for a package or an image.
@@ -140,13 +157,14 @@ async fn fault<P: Port>(
     port: &P,
     stored: &Stored,
     lease: Lease,
-    outputs: &[Output],
+    (outputs, contents): (&[Output], &Contents),
 ) -> Result<Option<String>, data::Error> {
-    if let Some(message) = list_fault(outputs) {
+    if let Some(message) = list_fault(outputs).or_else(|| contents_fault(outputs, contents)) {
         return Ok(Some(message));
     }
     let unseen: Vec<_> = outputs
         .iter()
+        .filter(|output| !comes_along(output, contents))
         .filter(|output| !stored.has(lease, output.digest, output.size))
         .cloned()
         .collect();
@@ -195,6 +213,21 @@ fn list_fault(outputs: &[Output]) -> Option<String> {
     None
 }
 
+/// What is wrong with the bytes that came with a receipt of these outputs.
+fn contents_fault(outputs: &[Output], contents: &Contents) -> Option<String> {
+    let is_named = |content: &Content| {
+        let mut same = outputs.iter().filter(|output| output.digest == content.digest);
+        same.any(|output| output.size == content.bytes.len() as u64)
+    };
+    let all_named = contents.iter().all(is_named);
+    (!all_named).then(|| "bytes came with the receipt that are none of its results".to_owned())
+}
+
+/// Whether the bytes of an output came with its receipt.
+fn comes_along(output: &Output, contents: &Contents) -> bool {
+    contents.find(output.digest).is_some_and(|bytes| bytes.len() as u64 == output.size)
+}
+
 /// Whether this names a file and nothing else: no folder, no way up, nothing invisible.
 pub fn is_flat(name: &str) -> bool {
     !matches!(name, "" | "." | "..")
@@ -223,7 +256,8 @@ mod tests {
     }
 
     fn sign(key: &Keypair, receipt: Vec<u8>) -> SignedReceipt {
-        SignedReceipt { signature: key.sign(&receipt).unwrap(), receipt }
+        let contents = Contents::default();
+        SignedReceipt { signature: key.sign(&receipt).unwrap(), receipt, contents }
     }
 
     fn output(name: &str, size: u64) -> Output {
@@ -276,6 +310,18 @@ mod tests {
         assert!(list_fault(&[output("a", half), output("b", half + 1)]).is_some());
         assert!(list_fault(&[output("a", u64::MAX), output("b", u64::MAX)]).is_some());
         assert_eq!(list_fault(&[output("a", 1), output("..b", 0)]), None);
+    }
+
+    #[test]
+    fn bytes_that_come_with_a_receipt_are_those_of_its_results() {
+        let mut contents = Contents::default();
+        contents.add(b"x".to_vec()).unwrap();
+        let (same, longer) = (output("a", 1), output("b", 2));
+
+        assert_eq!(contents_fault(&[longer.clone(), same.clone()], &contents), None);
+        assert!(contents_fault(std::slice::from_ref(&longer), &contents).is_some());
+        assert!(contents_fault(&[], &contents).is_some());
+        assert!(comes_along(&same, &contents) && !comes_along(&longer, &contents));
     }
 
     proptest! {

@@ -8,7 +8,7 @@ use sea_orm::DbErr;
 use crate::store::catalogue::{imports, packages, templates};
 use crate::store::logs::{segments, tail};
 use crate::store::market::stages::{chunk_tables, resolutions, values};
-use crate::store::market::tasks::{attempts, call_answers};
+use crate::store::market::tasks::{attempts, call_answers, small_results};
 use crate::store::market::{plans, runs, stages, tasks};
 use crate::store::money::{ledger, statement, wallet_requests};
 use crate::store::nodes::devices;
@@ -43,6 +43,7 @@ async fn check_runs(db: &Db, found: &mut Vec<UnreadableRow>) -> Result<(), DbErr
     values::check(db, found).await?;
     chunk_tables::check(db, found).await?;
     tasks::check(db, found).await?;
+    small_results::check(db, found).await?;
     rows::check::<attempts::Entity, _>(db, found, attempts::view).await?;
     rows::check::<segments::Entity, _>(db, found, |row| segments::read(&row)).await?;
     rows::check::<tail::Entity, _>(db, found, |row| tail::read(&row)).await?;

@@ -4,7 +4,7 @@ use common::market::Changes;
 use sea_orm::DbErr;
 
 use super::stages::{chunk_tables, resolutions, values};
-use super::tasks::{attempts, call_answers, samples};
+use super::tasks::{attempts, call_answers, samples, small_results};
 use super::{batch_number, runs, set_aside, stages, tasks};
 use crate::store::jobs;
 use crate::store::jobs::StartedJob;
@@ -44,6 +44,7 @@ pub async fn commit(
         chunk_tables::insert(&tx, *run, *block, table).await?;
     }
     tasks::put(&tx, &changes.tasks).await?;
+    small_results::put(&tx, &changes.tasks).await?;
     attempts::insert(&tx, &changes.attempts).await?;
     attempts::insert(&tx, &changes.reopened).await?;
     call_answers::insert(&tx, &changes.call_answers).await?;
@@ -63,7 +64,7 @@ pub async fn commit(
 }
 
 #[cfg(test)]
-pub(in crate::store) mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::sync::Arc;
 
@@ -115,7 +116,10 @@ pub(in crate::store) mod tests {
     pub fn succeeded(lease: Lease) -> (Receipt, SignedReceipt) {
         let output = Output { name: "out".to_owned(), size: 3, digest: Digest::of(b"out") };
         let usage = Usage { cpu_ms: 100, memory_mib_ms: 100_000, wall_ms: 100, ..Usage::default() };
-        build::receipt(lease, Outcome::Succeeded { outputs: vec![output], value: None }, usage)
+        let outcome = Outcome::Succeeded { outputs: vec![output], value: None };
+        let (receipt, mut signed) = build::receipt(lease, outcome, usage);
+        signed.contents.add(b"out".to_vec()).unwrap();
+        (receipt, signed)
     }
 
     pub fn process(run: RunId, index: u32) -> Lease {

@@ -3,6 +3,7 @@
 pub mod attempts;
 pub mod call_answers;
 pub mod samples;
+pub mod small_results;
 pub mod usages;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use common::digest::Digest;
 use common::ids::{NodeId, RunId};
 use common::market::{RUN_ENDED, TaskRecord, TaskState};
 use common::money::credits::Credits;
-use common::protocol::{Outcome, Receipt, ReceiptHead, SignedReceipt};
+use common::protocol::{Contents, Outcome, Receipt, ReceiptHead, SignedReceipt};
 use common::run::task::{Lease, StageNo, TaskRef};
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
@@ -361,8 +362,11 @@ fn page(run: RunId, stage: StageNo, after: Option<u32>) -> Select<Entity> {
 }
 
 fn row(task: &TaskRecord) -> ActiveModel {
-    let (receipt, signature) =
-        task.receipt.clone().map(|signed| (signed.receipt, signed.signature)).unzip();
+    let (receipt, signature) = task
+        .receipt
+        .as_ref()
+        .map(|signed| (signed.receipt.clone(), signed.signature.clone()))
+        .unzip();
     let count = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
     ActiveModel {
         run: Set(task.task.run.uuid()),
@@ -408,7 +412,11 @@ fn record(row: Model) -> Result<TaskRecord, DbErr> {
         receipt: row
             .receipt
             .zip(row.signature)
-            .map(|(receipt, signature)| SignedReceipt { receipt, signature }),
+            // Small results are read by those who want them.
+            .map(|(receipt, signature)| {
+                let contents = Contents::default();
+                SignedReceipt { receipt, signature, contents }
+            }),
         error: row.error,
     })
 }
