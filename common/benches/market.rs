@@ -16,6 +16,7 @@ use common::money::credits::Credits;
 use common::plan::{Block, BlockId, Body, Container, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::queue::{InQueue, QueueRules, Rank};
+use common::run::scheduling::TaskPriority;
 use common::run::task::Lease;
 use common::schedule::cron::Cron;
 use common::schedule::{Rules, Schedule, When};
@@ -228,6 +229,7 @@ fn sequence(tasks: u16) -> Plan {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     };
     let block = |body| Block::new("block", body);

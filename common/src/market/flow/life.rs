@@ -13,7 +13,7 @@ use crate::market::{Market, Refused};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::spec::RunSpec;
-use crate::run::task::{Lease, TaskRef};
+use crate::run::task::{Lease, StageNo, TaskRef};
 
 impl Market {
     /// Accepts a run and holds what its first task is reserved.
@@ -113,6 +113,13 @@ impl Market {
         Ok(())
     }
 
+    /// Notes that the work of this stage is about to end its run.
+    pub(in crate::market) fn note_failed_in(&mut self, id: RunId, no: StageNo) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.note_failed_in(no);
+        }
+    }
+
     /// Ends a run for a reason that is its customer's: what still runs is paid for.
     pub(in crate::market) fn fail(&mut self, id: RunId, cause: Cause, now: DateTime<Utc>) {
         let ended = self.cut_off(id, now);
@@ -158,6 +165,7 @@ impl Market {
         let was = self.runs.get(&id).map(Run::state);
         self.running -= usize::from(was == Some(RunState::Running));
         self.enter(id, state, now);
+        self.tell_cut_off(id, now);
         self.outbox.runs.remove(&id);
         let Some(mut run) = self.runs.remove(&id) else { return };
         self.queue.count_tasks(&mut run, 0);

@@ -157,6 +157,7 @@ impl Market {
             |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
         let Some(choice) = stage.choose(node_id, stuck, may_check) else { return false };
         let is_check = matches!(choice, Choice::Check(_));
+        let is_first = stage.tasks.is_untouched();
         // Of a stage in which its results are in dispute a node gets checks alone: were it to get
         // nothing, two disputes could wait for one another's nodes.
         if stage.is_disputed(node_id) && !is_check {
@@ -196,6 +197,9 @@ impl Market {
             self.put_task(record);
             if self.note_working(run_id, now) {
                 self.notice_state(run_id);
+            }
+            if is_first {
+                self.tell_begun(run_id, no, now);
             }
             self.outbox.stages.insert((run_id, no));
             self.outbox.runs.insert(run_id);
