@@ -169,6 +169,7 @@ impl Market {
         self.outbox.runs.remove(&id);
         let Some(mut run) = self.runs.remove(&id) else { return };
         self.queue.count_tasks(&mut run, 0);
+        self.queues.outside.count_waiting(&mut run, 0);
         self.leave_queue(&run);
         self.dry.remove(&(run.spec.workspace, id));
         self.working.remove(&id);
@@ -253,6 +254,7 @@ impl Market {
         run.active_lease(lease)?;
         let stage = run.tasks(no)?;
         let (needs, queue) = (stage.tasks.needs(), stage.queue());
+        let owner = run.spec.workspace;
         let active = run.take_back(no, index)?;
         self.dry.remove(&(run.spec.workspace, id));
         if let Some(node) = self.nodes.get_mut(&active.node) {
@@ -269,7 +271,7 @@ impl Market {
             self.give_turn_back(id, by_turn_of);
         }
         self.note_runnable(id);
-        self.count_released(queue);
+        self.count_released(owner, queue);
         Some(active)
     }
 

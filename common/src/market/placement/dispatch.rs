@@ -188,7 +188,7 @@ impl Market {
         active.by_turn_of = by_turn_of;
         let record = active.record(lease, TaskState::Leased);
         run.hand_out(no, index, active);
-        let queue = run.tasks(no).and_then(TaskStage::queue);
+        let (owner, queue) = (run.spec.workspace, run.tasks(no).and_then(TaskStage::queue));
         self.working.insert(run_id);
         self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
         if is_check {
@@ -206,7 +206,7 @@ impl Market {
         }
         self.use_turn(run_id, by_turn_of);
         self.note_runnable(run_id);
-        self.count_leased(queue);
+        self.count_leased(owner, queue);
         true
     }
 

@@ -275,6 +275,8 @@ impl Market {
         };
         let waiting = if is_dry { 0 } else { run.waiting_tasks() };
         self.queue.count_tasks(run, waiting);
+        let outside = if is_dry { 0 } else { run.waiting_outside() };
+        self.queues.outside.count_waiting(run, outside);
         let weight = usize::from(run.spec.terms.priority.weight());
         let share = run.shared_tasks() as usize / weight;
         let stands = |stage: TaskStage<'_>| stage.tasks.place.is_some();

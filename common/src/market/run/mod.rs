@@ -67,6 +67,8 @@ pub struct Run {
     pub(in crate::market) borrowed: u32,
     /// How many of its tasks the queue counts as waiting.
     pub(in crate::market) counted_waiting: u64,
+    /// How many of them stand in no named queue.
+    pub(in crate::market) counted_outside: u64,
 }
 
 /// How many elements of lists there are, over all lists whose elements are tasks.
@@ -144,6 +146,7 @@ impl Run {
             lent: 0,
             borrowed: 0,
             counted_waiting: 0,
+            counted_outside: 0,
         }
     }
 
