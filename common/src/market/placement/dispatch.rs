@@ -33,16 +33,15 @@ impl Market {
         if self.queue.is_empty() {
             return served;
         }
+        // What nodes can run at once comes before what they fetch ahead.
         for ahead in [false, true] {
-            let mut open: Vec<NodeId> = self.open.iter().copied().collect();
-            while !open.is_empty() {
-                open.retain(|node| self.place_one(*node, ahead, now));
-                served.extend_from_slice(&open);
-                if self.queue.is_empty() {
-                    return served;
-                }
+            self.place_round_by_round(ahead, &mut served, now);
+            self.place_reopened(ahead, &mut served, now);
+            if self.queue.is_empty() {
+                return served;
             }
         }
+        self.forget_reopened();
         // Every open node has been offered everything: none has room before something changes.
         let present: Vec<NodeId> = self
             .open
@@ -60,8 +59,22 @@ impl Market {
         served
     }
 
+    /// Gives every open node one task after the other, until none has room or nothing waits.
+    fn place_round_by_round(&mut self, ahead: bool, served: &mut Vec<NodeId>, now: DateTime<Utc>) {
+        let mut open: Vec<NodeId> = self.open.iter().copied().collect();
+        while !open.is_empty() && !self.queue.is_empty() {
+            open.retain(|node| self.place_one(*node, ahead, now));
+            served.extend_from_slice(&open);
+        }
+    }
+
     /// Gives the node one task of the first stage that has one for it.
-    fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
+    pub(in crate::market) fn place_one(
+        &mut self,
+        id: NodeId,
+        ahead: bool,
+        now: DateTime<Utc>,
+    ) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
         if !node.is_present(now) {
             return false;

@@ -148,10 +148,10 @@ impl Queue {
         }
     }
 
-    /// Hands out of a named queue again. Gives what its stages ask for.
-    pub fn reopen(&mut self, queue: QueueId) -> Vec<Demand<'_>> {
+    /// Hands out of a named queue again; false where it has done so.
+    pub fn reopen(&mut self, queue: QueueId) -> bool {
         if !self.closed.remove(&queue) {
-            return Vec::new();
+            return false;
         }
         let lines: Vec<Line> = self.lines_of(queue).collect();
         for line in &lines {
@@ -159,8 +159,13 @@ impl Queue {
             self.waiting += class.len(line.queue);
             class.reopen(line.queue);
         }
-        let classes = lines.iter().filter_map(|line| self.classes.get(&line.class));
-        classes.map(|class| class.kind.demand()).collect()
+        true
+    }
+
+    /// What the waiting stages of a named queue ask for.
+    pub fn demands_of(&self, queue: QueueId) -> impl Iterator<Item = Demand<'_>> {
+        let classes = self.lines_of(queue).filter_map(|line| self.classes.get(&line.class));
+        classes.map(|class| class.kind.demand())
     }
 
     /// The first place after this one that is `fit`, of the classes that `admits` says it is worth

@@ -9,6 +9,7 @@
 mod outside;
 #[cfg(any(test, feature = "testing"))]
 mod overtaking;
+mod reopened;
 mod timeouts;
 mod view;
 
@@ -35,6 +36,8 @@ pub(super) struct Queues {
     by_rank: BTreeSet<(WorkspaceId, Rank, QueueId)>,
     /// When runs must have begun.
     begin_by: BTreeSet<(DateTime<Utc>, RunId)>,
+    /// Those that have been opened since all nodes were looked at.
+    reopened: BTreeSet<QueueId>,
     /// What stands in none of them.
     pub(super) outside: Outside,
 }
@@ -115,6 +118,7 @@ impl Market {
         }
         self.queues.by_rank.remove(&(live.rules.workspace, live.rules.rank, id));
         self.queues.live.remove(&id);
+        self.queues.reopened.remove(&id);
         self.queue.reopen(id);
         Ok(())
     }
@@ -180,13 +184,10 @@ impl Market {
     /// Closes or opens a queue after what decides about it has changed.
     fn follow_queue(&mut self, id: QueueId) {
         if self.queues.stop(id).is_some() {
-            return self.queue.close(id);
-        }
-        let Self { queue, nodes, open, .. } = self;
-        // Nodes that had nothing to offer to others may have room for what waits here.
-        for demand in queue.reopen(id) {
-            let fits = nodes.iter().filter(|(_, node)| node.can_take(demand, true));
-            open.extend(fits.map(|(node, _)| *node));
+            self.queues.reopened.remove(&id);
+            self.queue.close(id);
+        } else if self.queue.reopen(id) {
+            self.queues.reopened.insert(id);
         }
     }
 
