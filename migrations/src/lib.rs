@@ -28,6 +28,7 @@ mod m20261129_000009_add_bills_of_runs;
 mod m20261129_000010_add_auto_deletion;
 mod m20261129_000011_add_spend_caps;
 mod m20261129_000012_add_apis_of_jobs;
+mod m20261129_000013_add_looks_at_ended_jobs;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -49,6 +50,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000010_add_auto_deletion::Migration),
             Box::new(m20261129_000011_add_spend_caps::Migration),
             Box::new(m20261129_000012_add_apis_of_jobs::Migration),
+            Box::new(m20261129_000013_add_looks_at_ended_jobs::Migration),
         ]
     }
 }
