@@ -179,7 +179,7 @@ fn callback_spec(told: &ToldRun<'_>, plan: Plan) -> RunSpec {
         name: of.name.clone(),
         template: String::new(),
         plan,
-        scope: RunScope { inputs, secrets, event: told.scope(), ..RunScope::default() },
+        scope: RunScope { inputs, secrets, event: told.scope() },
         timeout_secs: None,
         // No spend cap keeps an end from being told.
         terms: Terms {
