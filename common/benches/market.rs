@@ -16,6 +16,7 @@ use common::money::credits::Credits;
 use common::plan::{Block, BlockId, Body, Container, ContainerTask, Group, Phase, Plan, Reads};
 use common::protocol::{Contents, Orders, Outcome, Receipt, SignedReceipt, Sync};
 use common::run::queue::{InQueue, QueueRules, Rank};
+use common::run::scheduling::TaskPriority;
 use common::run::task::Lease;
 use common::schedule::cron::Cron;
 use common::schedule::{Rules, Schedule, When};
@@ -145,7 +146,7 @@ fn small_runs(runs: u32, tasks: u16) {
     }
     let tick = started.elapsed() / 100;
 
-    let (took, leases) = work_off(&mut market);
+    let (took, _, leases) = work_off(&mut market);
     println!("\n{runs} runs of {tasks} tasks, {NODES} nodes");
     println!("{:<36}{:>14}", "start, ns per run", start.as_nanos());
     println!("{:<36}{:>14}", "memory grown, bytes per run", grown * 1024 / u64::from(runs.max(1)));
@@ -154,18 +155,21 @@ fn small_runs(runs: u32, tasks: u16) {
     println!("{:<36}{:>14}", "run, ns per run", took / u128::from(runs.max(1)));
 }
 
-/// Lets the nodes work until no run is left: nanoseconds, and leases.
-fn work_off(market: &mut Market) -> (u128, u64) {
+/// Lets the nodes work until no run is left: nanoseconds, those of them in which tasks were handed
+/// out, and leases.
+fn work_off(market: &mut Market) -> (u128, u128, u64) {
     let node = |n: usize| NodeId::new(Uuid::from_u128(0x100 + n as u128));
     let started = Instant::now();
     let mut held: Vec<Vec<Lease>> = vec![Vec::new(); NODES as usize];
-    let (mut ms, mut leases) = (1_000, 0_u64);
+    let (mut ms, mut leases, mut dispatch) = (1_000, 0_u64, Duration::ZERO);
     while market.runs().next().is_some() {
         ms += 1;
         for (n, held) in held.iter_mut().enumerate() {
             let ended = std::mem::take(held);
             market.sync(node(n), OPERATOR, report(&ended), at(ms));
+            let asked = Instant::now();
             market.dispatch(at(ms));
+            dispatch += asked.elapsed();
             if let Some(Orders::Work { assign, .. }) = market.orders(node(n), ended) {
                 leases += assign.len() as u64;
                 *held = assign.into_iter().map(|assignment| assignment.lease).collect();
@@ -173,7 +177,7 @@ fn work_off(market: &mut Market) -> (u128, u64) {
         }
         drop(market.drain());
     }
-    (started.elapsed().as_nanos(), leases)
+    (started.elapsed().as_nanos(), dispatch.as_nanos(), leases)
 }
 
 /// Runs of one task in ten classes and five named queues of all ranks, half of which have a limit.
@@ -212,8 +216,9 @@ fn queued_runs(runs: u32) {
             drop(market.drain());
         }
     }
-    let (took, leases) = work_off(&mut market);
+    let (took, dispatch, leases) = work_off(&mut market);
     println!("\n{runs} runs in 10 classes and 5 named queues, {NODES} nodes");
+    println!("{:<36}{:>14}", "dispatch, ns per lease", dispatch / u128::from(leases.max(1)));
     println!("{:<36}{:>14}", "lease and receipt, ns per task", took / u128::from(leases.max(1)));
 }
 
@@ -228,6 +233,7 @@ fn sequence(tasks: u16) -> Plan {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     };
     let block = |body| Block::new("block", body);

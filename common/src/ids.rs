@@ -153,6 +153,13 @@ impl RunId {
         let at = ended_at.timestamp_micros();
         Self(derived(&format!("fanfold run {self} callback {n} at {at}"), Some(time_of(self.0))))
     }
+
+    /// The run that tells a receiver what has become of a block of this one.
+    pub fn of_block_callback(self, n: u32, block: u16, at: DateTime<Utc>) -> Self {
+        let at = at.timestamp_micros();
+        let text = format!("fanfold run {self} callback {n} of block {block} at {at}");
+        Self(derived(&text, Some(time_of(self.0))))
+    }
 }
 
 impl NodeId {

@@ -24,7 +24,7 @@ use crate::plan::{
     Pipeline, Plan, Reads,
 };
 use crate::protocol::{Contents, Outcome, Receipt, SignedReceipt, Sync};
-use crate::run::scheduling::Terms;
+use crate::run::scheduling::{TaskPriority, Terms};
 use crate::run::spec::{Origin, RunScope, RunSpec};
 use crate::run::task::{Lease, StageNo, TaskRef};
 use crate::schedule::Author;
@@ -163,6 +163,7 @@ pub fn task_plan(container: Container) -> Plan {
         retries: 0,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
         waits: None,
     };

@@ -150,7 +150,7 @@ impl Market {
         }
         let Some(stage) = run.tasks(no) else { return };
         let (needs, estimate) = (stage.tasks.needs(), stage.estimate(&self.policy));
-        let queue = stage.queue();
+        let (owner, queue) = (run.spec.workspace, stage.queue());
         let tries = Tries {
             attempt: task.attempt,
             failures: task.failures,
@@ -169,7 +169,7 @@ impl Market {
                 let lease = Lease { task: task.task, attempt: task.attempt };
                 node.leased.insert(lease);
                 node.used = node.used.plus(needs);
-                self.count_restored(queue);
+                self.count_restored(owner, queue);
                 self.outbox.changes.leases.push(LeaseChange::Granted { node: holder, lease });
             }
             (TaskState::Waiting | TaskState::Leased, _) => {

@@ -42,7 +42,7 @@ pub use placement::node::Node;
 pub use placement::node_view::{Idle, Live, NodeView};
 pub use placement::waiting::{Obstacles, SomeNodes, Waiting};
 pub use policy::Policy;
-pub use queues::{QueueInUse, QueueView};
+pub use queues::{OutsideQueues, QueueInUse, QueueView};
 pub use run::{Counts, Run};
 pub use schedules::{Fire, Planned, Skip, SkipCause};
 pub use stage::frozen::{Fault, Frozen, Resolution};

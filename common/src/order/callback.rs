@@ -44,7 +44,7 @@ pub enum InvalidCallbacks {
 /// Why a callback cannot be made.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum InvalidCallback {
-    #[error("must name at least one of running, succeeded, failed and cancelled")]
+    #[error("must name at least one of running, progress, block, succeeded, failed and cancelled")]
     NoEvent,
     #[error("is the event: leave it out")]
     Body,

@@ -113,6 +113,7 @@ mod tests {
     use crate::ids::QueueId;
     use crate::plan::Reads;
     use crate::run::queue::Pool;
+    use crate::run::scheduling::TaskPriority;
     use crate::testing;
 
     fn queue(pools: Vec<Pool>) -> InQueue {
@@ -140,10 +141,11 @@ mod tests {
             waits: None,
             require_results: false,
             deterministic: false,
+            priority: TaskPriority::default(),
             is_reserved: false,
         };
         let leaf = Plan::new(vec![Block::new("a", Body::Container(Box::new(task)))]).unwrap();
-        let child = Child { plan: leaf, inputs: [].into(), detached: false };
+        let child = Child { name: None, plan: leaf, inputs: [].into(), detached: false };
         let plan = Plan::new(vec![Block::new("run", Body::Child(Box::new(child)))]).unwrap();
         let images = vec![ImageName { name: "busybox".to_owned(), secret: None }];
         OrderedPlan { plan, images, scope: RunScope::default(), document: Value::Null }

@@ -10,6 +10,7 @@ use crate::call::{CallTask, Waits};
 use crate::data::location::{Destination, Source};
 use crate::expression::Template;
 use crate::run::queue::InQueue;
+use crate::run::scheduling::TaskPriority;
 use crate::run::task::StageNo;
 
 /// Names a block by its place in its plan.
@@ -140,6 +141,9 @@ pub enum List {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Child {
+    /// What its run is called; `None` is as the run that it is in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     pub plan: Plan,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub inputs: BTreeMap<Name, Template>,
@@ -157,6 +161,9 @@ pub struct ContainerTask {
     /// The queue that it stands in; `None` is that of its run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queue: Option<InQueue>,
+    /// Which of the open blocks of its run it comes before.
+    #[serde(default, skip_serializing_if = "TaskPriority::is_usual")]
+    pub priority: TaskPriority,
     /// Seconds that one attempt's container may run.
     pub timeout_secs: u32,
     /// Further attempts after the first failed.

@@ -143,6 +143,15 @@ impl Plan {
         at
     }
 
+    /// Which of the outermost group's blocks this one is, or lies in; `None` where the root is no
+    /// group, or the block is the root.
+    pub fn place(&self, id: BlockId) -> Option<usize> {
+        let Body::Group(group) = &self.block(BlockId::ROOT).body else { return None };
+        let above = std::iter::successors(Some(id), |id| self.parent(*id));
+        let outermost = above.take_while(|id| *id != BlockId::ROOT).last()?;
+        group.of.iter().position(|of| *of == outermost)
+    }
+
     /// Whether the block is opened once for each element of a list.
     pub fn is_repeated(&self, id: BlockId) -> bool {
         self.0.repeated[id.index()]

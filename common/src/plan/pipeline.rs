@@ -7,7 +7,7 @@ use super::{
 };
 use crate::data::location::{Destination, Source};
 use crate::money::price::TASK_TIMEOUT_SECS;
-use crate::run::scheduling::TEST_CHUNKS;
+use crate::run::scheduling::{TEST_CHUNKS, TaskPriority};
 
 /// A job of a template, with everything pinned.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,6 +151,7 @@ impl Pipeline {
             waits: None,
             require_results: false,
             deterministic: false,
+            priority: TaskPriority::default(),
             is_reserved: false,
         }
     }

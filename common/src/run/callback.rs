@@ -3,26 +3,16 @@
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::RunState;
-use super::cause::Cause;
-use super::spec::{EventScope, RunSpec};
+use super::told::ToldRun;
 use crate::call::CallTask;
 use crate::expression::Template;
-use crate::ids::{JobId, RunId};
-use crate::money::credits::Credits;
 use crate::plan::{Block, Body, Plan, PlanError};
 
 /// The most callbacks of a run.
 pub const CALLBACKS_MAX: usize = 8;
-/// The numbers of callbacks that are told that a run is worked on are behind those of its end.
-const RUNNING_FROM: u32 = 8;
-/// Of a message, so that an event stays far below what a request may send.
-const MESSAGE_CHARS_MAX: usize = 16 * 1024;
-/// Of what a run gives, as conditions and bodies of callbacks read it.
-const OUTPUT_CHARS_MAX: usize = 64 * 1024;
 
 /// A receiver of what becomes of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,19 +33,34 @@ pub struct Callback {
 pub enum RunEvent {
     /// Something of it is worked on.
     Running,
+    /// One of its outermost blocks has ended.
+    Progress,
+    /// A block that is opened once is worked on, or has ended.
+    Block,
     Succeeded,
     Failed,
     Cancelled,
 }
 
 impl RunEvent {
-    pub const ALL: [Self; 4] = [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
+    pub const ALL: [Self; 6] = [
+        Self::Running,
+        Self::Progress,
+        Self::Block,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+    /// The states of a run that are told.
+    pub const STATES: [Self; 4] = [Self::Running, Self::Succeeded, Self::Failed, Self::Cancelled];
     /// How a run can end.
     pub const ENDS: [Self; 3] = [Self::Succeeded, Self::Failed, Self::Cancelled];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Progress => "progress",
+            Self::Block => "block",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
@@ -76,56 +81,37 @@ impl RunEvent {
         }
     }
 
-    /// The number of a callback that is told of it, among all that are told of its run.
-    pub fn number(self, callback: u32) -> u32 {
+    /// The state in which the run is.
+    pub(super) const fn state(self) -> &'static str {
         match self {
-            Self::Running => callback.saturating_add(RUNNING_FROM),
-            Self::Succeeded | Self::Failed | Self::Cancelled => callback,
+            Self::Running | Self::Progress | Self::Block => "running",
+            Self::Succeeded | Self::Failed | Self::Cancelled => self.as_str(),
         }
     }
 }
 
-/// What has become of a run, as its receivers are told.
-#[derive(Debug)]
-pub struct ToldRun<'a> {
-    pub id: RunId,
-    pub spec: &'a RunSpec,
-    pub event: RunEvent,
-    pub at: DateTime<Utc>,
-    pub cause: Option<&'a Cause>,
-    pub accepted_at: Option<DateTime<Utc>>,
-    pub started_at: Option<DateTime<Utc>>,
-    pub ended_at: Option<DateTime<Utc>>,
-    pub price: Credits,
-    /// What it gives.
-    pub output: Option<&'a str>,
+/// What has become of a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockState {
+    Running,
+    Succeeded,
+    /// Its condition was false.
+    Skipped,
+    Failed,
+    /// Its run has ended before it.
+    Cancelled,
 }
 
-/// The body of a callback, in the shape that Standard Webhooks has.
-#[derive(Serialize)]
-struct Event<'a> {
-    r#type: String,
-    timestamp: DateTime<Utc>,
-    data: EventData<'a>,
-}
-
-#[derive(Serialize)]
-struct EventData<'a> {
-    run: RunId,
-    job: JobId,
-    name: &'a str,
-    state: &'static str,
-    cause: Option<EventCause>,
-    scheduled_for: Option<DateTime<Utc>>,
-    started_at: Option<DateTime<Utc>>,
-    ended_at: Option<DateTime<Utc>>,
-    price: Credits,
-}
-
-#[derive(Serialize)]
-struct EventCause {
-    kind: &'static str,
-    message: String,
+impl BlockState {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Succeeded => "succeeded",
+            Self::Skipped => "skipped",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 impl Callback {
@@ -141,53 +127,5 @@ impl Callback {
     pub fn plan_of(&self, task: CallTask) -> Result<Plan, PlanError> {
         let body = Body::Call(Box::new(task));
         Plan::new(vec![Block { when: self.when.clone(), ..Block::new("callback", body) }])
-    }
-}
-
-impl ToldRun<'_> {
-    /// What expressions know of it.
-    pub fn scope(&self) -> EventScope {
-        let time = |at: Option<DateTime<Utc>>| {
-            at.map(|at| at.to_rfc3339_opts(SecondsFormat::AutoSi, true)).unwrap_or_default()
-        };
-        let cut = |text: &str, most: usize| text.chars().take(most).collect();
-        let cause = self.cause.map(|cause| cause.message.as_str()).unwrap_or_default();
-        [
-            ("state", self.event.as_str().to_owned()),
-            ("run", self.id.to_string()),
-            ("job", self.spec.job.to_string()),
-            ("name", self.spec.name.clone()),
-            ("at", time(Some(self.at))),
-            ("accepted_at", time(self.accepted_at)),
-            ("started_at", time(self.started_at)),
-            ("ended_at", time(self.ended_at)),
-            ("cause", self.cause.map_or("", |cause| cause.kind.as_str()).to_owned()),
-            ("error", cut(cause, MESSAGE_CHARS_MAX)),
-            ("output", cut(self.output.unwrap_or_default(), OUTPUT_CHARS_MAX)),
-            ("price", self.price.to_string()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
-    }
-
-    fn body(&self) -> String {
-        let state = self.event.as_str();
-        let cause = self.cause.map(|cause| EventCause {
-            kind: cause.kind.as_str(),
-            message: cause.message.chars().take(MESSAGE_CHARS_MAX).collect(),
-        });
-        let data = EventData {
-            run: self.id,
-            job: self.spec.job,
-            name: &self.spec.name,
-            state,
-            cause,
-            scheduled_for: self.spec.origin.nominal(),
-            started_at: self.started_at,
-            ended_at: self.ended_at,
-            price: self.price,
-        };
-        let event = Event { r#type: format!("run.{state}"), timestamp: self.at, data };
-        serde_json::to_string(&event).expect("an event is written as JSON")
     }
 }

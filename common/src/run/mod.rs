@@ -7,6 +7,7 @@ pub mod queue;
 pub mod scheduling;
 pub mod spec;
 pub mod task;
+pub mod told;
 
 use std::collections::BTreeMap;
 

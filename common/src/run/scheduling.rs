@@ -75,6 +75,40 @@ impl Priority {
     }
 }
 
+/// Which of the open blocks of one run get nodes first: those with the larger number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(try_from = "u8", into = "u8")]
+pub struct TaskPriority(u8);
+
+/// Why a number is no priority of a task.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be from 0 to {}", TaskPriority::MAX)]
+pub struct InvalidTaskPriority;
+
+impl TaskPriority {
+    /// The largest.
+    pub const MAX: u8 = 9;
+
+    /// Whether nothing was asked for.
+    pub const fn is_usual(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+impl TryFrom<u8> for TaskPriority {
+    type Error = InvalidTaskPriority;
+
+    fn try_from(number: u8) -> Result<Self, InvalidTaskPriority> {
+        if number <= Self::MAX { Ok(Self(number)) } else { Err(InvalidTaskPriority) }
+    }
+}
+
+impl From<TaskPriority> for u8 {
+    fn from(TaskPriority(number): TaskPriority) -> Self {
+        number
+    }
+}
+
 /// Where a job may run. A name stands for the region of that name and for those that begin with
 /// it and a dash: `eu` for `eu-central-1` too. Upper and lower case are the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]

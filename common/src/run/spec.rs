@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{JobId, QueueId, RunId, WorkspaceId};
 use crate::plan::{ContainerTask, Name, Plan};
-use crate::run::callback::Callback;
+use crate::run::callback::{Callback, RunEvent};
 use crate::run::queue::InQueue;
 use crate::run::scheduling::Terms;
 use crate::run::task::StageNo;
@@ -72,6 +72,11 @@ impl RunSpec {
     /// The queue that a task of it stands in: its own, or that of the run.
     pub fn queue_of<'a>(&'a self, task: &'a ContainerTask) -> Option<&'a InQueue> {
         task.queue.as_ref().or(self.terms.queue.as_ref())
+    }
+
+    /// Whether some receiver is told of this.
+    pub fn tells(&self, event: RunEvent) -> bool {
+        self.callbacks.iter().any(|callback| callback.on.contains(&event))
     }
 
     /// The queues that it stands in, it or any task of it.

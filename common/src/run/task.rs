@@ -48,7 +48,15 @@ pub struct TaskRef {
     pub index: u32,
 }
 
+/// The index of the name of a stage that has no task of its own.
+const OF_STAGE: u32 = u32::MAX;
+
 impl TaskRef {
+    /// What names a stage that has no task of its own.
+    pub const fn of_stage(run: RunId, stage: StageNo) -> Self {
+        Self { run, stage, index: OF_STAGE }
+    }
+
     /// The task's own name: its run's with the stage and the index laid over its random end, so
     /// that it need not be kept and leads back to the task.
     pub fn id(self) -> TaskId {

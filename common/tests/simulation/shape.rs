@@ -11,6 +11,7 @@ use common::plan::{
     Assemble, Assembler, Block, BlockId, Body, Child, Code, Container, ContainerTask, DataTask,
     Each, Group, LateText, Limits, List, Partition, Partitioner, Pipeline, Plan, Reads, TextPlace,
 };
+use common::run::scheduling::TaskPriority;
 use common::testing;
 
 use crate::queues;
@@ -169,6 +170,7 @@ impl Builder {
             waits: None,
             require_results: false,
             deterministic: self.limits.deterministic,
+            priority: TaskPriority::default(),
             is_reserved: false,
         }))
     }
@@ -198,7 +200,7 @@ fn part(plan: Plan, random: &mut Random) -> Body {
         _ => plan,
     };
     let detached = random.chance(200);
-    Body::Child(Box::new(Child { plan, inputs: BTreeMap::new(), detached }))
+    Body::Child(Box::new(Child { name: None, plan, inputs: BTreeMap::new(), detached }))
 }
 
 fn call(random: &mut Random) -> Body {

@@ -50,7 +50,7 @@ use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
 use jobs::Again;
 use queues::QueueCommand;
-pub use queues::QueueView;
+pub use queues::{QueueView, QueueViews};
 pub use schedules::{Fire, Fires};
 use tokio::sync::{OwnedMutexGuard, broadcast, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;

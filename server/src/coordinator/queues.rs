@@ -5,17 +5,27 @@
 
 use common::ids::{QueueId, RunId, WorkspaceId};
 pub use common::market::QueueView;
-use common::market::{Market, QueueInUse};
+use common::market::{Market, OutsideQueues, QueueInUse};
 use common::run::queue::QueueRules;
 
 use super::{Command, Coordinator, Error, Reply};
 use crate::store::queues::{self, Queue};
+
+/// What happens in some queues of a workspace at one moment.
+#[derive(Debug)]
+pub struct QueueViews {
+    /// In the order in which they were asked for; `None` for one that is not there any more.
+    pub views: Vec<Option<QueueView>>,
+    /// The tasks of the workspace that stand in no named queue.
+    pub outside: OutsideQueues,
+}
 
 /// What is asked of the market's queues.
 pub(super) enum QueueCommand {
     Put { id: QueueId, rules: QueueRules, reply: Reply<()> },
     Remove { id: QueueId, reply: Reply<Result<(), QueueInUse>> },
     View { id: QueueId, reply: Reply<Option<QueueView>> },
+    Views { of: WorkspaceId, ids: Vec<QueueId>, reply: Reply<QueueViews> },
     Position { run: RunId, reply: Reply<Option<usize>> },
 }
 
@@ -60,6 +70,15 @@ impl Coordinator {
         self.ask(|reply| Command::Queue(QueueCommand::View { id, reply })).await
     }
 
+    /// What happens in some queues of a workspace, and outside of all.
+    pub async fn queue_views(
+        &self,
+        of: WorkspaceId,
+        ids: Vec<QueueId>,
+    ) -> Result<QueueViews, Error> {
+        self.ask(|reply| Command::Queue(QueueCommand::Views { of, ids, reply })).await
+    }
+
     /// How many runs of its queue are served before this one, where that is known.
     pub async fn queue_position(&self, run: RunId) -> Result<Option<usize>, Error> {
         self.ask(|reply| Command::Queue(QueueCommand::Position { run, reply })).await
@@ -84,6 +103,10 @@ impl QueueCommand {
             }
             Self::View { id, reply } => {
                 let _ = reply.send(market.queue_view(id));
+            }
+            Self::Views { of, ids, reply } => {
+                let views = ids.into_iter().map(|id| market.queue_view(id)).collect();
+                let _ = reply.send(QueueViews { views, outside: market.outside_queues(of) });
             }
             Self::Position { run, reply } => {
                 let _ = reply.send(market.position(run));

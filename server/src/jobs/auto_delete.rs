@@ -38,22 +38,21 @@ pub async fn run(app: App, stop: CancellationToken) {
 /// Deletes the jobs that are due at this time.
 pub async fn pass(app: &App, now: DateTime<Utc>) -> Result<()> {
     loop {
-        let due = jobs::to_delete(&app.db, now, PAGE).await?;
-        let mut deleted = 0;
-        for (owner, job) in due {
-            deleted += u64::from(delete(app, owner, job).await?);
+        let looked = jobs::look_for_deletion(&app.db, now, PAGE).await?;
+        for (owner, job) in looked.due {
+            delete(app, owner, job).await?;
         }
-        if deleted < PAGE {
+        if !looked.is_full {
             return Ok(());
         }
     }
 }
 
-/// Deletes a job, unless a run of it goes on by now.
-async fn delete(app: &App, owner: WorkspaceId, id: JobId) -> Result<bool> {
+/// Deletes a job, unless a run of it goes on by now: then it is looked at again.
+async fn delete(app: &App, owner: WorkspaceId, id: JobId) -> Result<()> {
     let lock = app.coordinator.lock_job(id).await?;
     if !runs::unfinished_of(&app.db, owner, id).await?.is_empty() {
-        return Ok(false);
+        return Ok(());
     }
     let is_deleted = jobs::delete_ended(&app.db, owner, id).await?;
     drop(lock);
@@ -61,5 +60,5 @@ async fn delete(app: &App, owner: WorkspaceId, id: JobId) -> Result<bool> {
         app.secrets.forget_job(owner, id).await?;
         tracing::info!(job = %id, "job deleted some time after its end, as it says");
     }
-    Ok(is_deleted)
+    Ok(())
 }

@@ -20,7 +20,7 @@ use super::query::selection;
 use super::query::selection::{Found, Selection};
 use crate::clock;
 pub use change::{Change, change, rename};
-pub use deletion::{delete_draft, delete_ended, forget_draft, to_delete};
+pub use deletion::{delete_draft, delete_ended, forget_draft, look_for_deletion};
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
 use record::row::Column as C;

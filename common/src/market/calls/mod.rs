@@ -130,6 +130,9 @@ impl Market {
         if self.note_working(task.run, now) {
             self.notice_state(task.run);
         }
+        if lease.attempt == 1 {
+            self.tell_begun(task.run, task.stage, now);
+        }
         self.outbox.runs.insert(task.run);
         self.outbox.changes.calls.push(lease);
     }

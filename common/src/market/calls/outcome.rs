@@ -25,6 +25,7 @@ impl Market {
                 self.lose_call(lease.task, &reason, pause_after(losses), now);
             }
             Report::Invalid(reason) => {
+                self.note_failed_in(lease.task.run, lease.task.stage);
                 self.fail(lease.task.run, Cause::new(CauseKind::Plan, reason), now);
             }
             Report::Ended(answer) => match answer.failure(&work.call) {
@@ -92,6 +93,7 @@ impl Market {
         let times = if failures == 1 { String::new() } else { format!(" {failures} times") };
         let what = what.unwrap_or_else(|| "the call".to_owned());
         let message = format!("{what} failed{times}: {reason}");
+        self.note_failed_in(task.run, task.stage);
         self.fail(task.run, Cause::new(CauseKind::TaskFailed, message), now);
     }
 
@@ -119,6 +121,7 @@ impl Market {
         }
         self.put_task(record);
         let message = format!("the server lost the call {losses} times; at last: {reason}");
+        self.note_failed_in(task.run, task.stage);
         self.give_up(task.run, Cause::new(CauseKind::TaskLost, message), now);
     }
 

@@ -30,6 +30,7 @@ impl Market {
         let resolution = match answer {
             Ok(resolution) => resolution,
             Err(fault) => {
+                run.note_failed_in(no);
                 return self.fail(id, Cause::new(CauseKind::Plan, fault.to_string()), now);
             }
         };

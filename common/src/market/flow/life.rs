@@ -13,7 +13,7 @@ use crate::market::{Market, Refused};
 use crate::run::RunState;
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::spec::RunSpec;
-use crate::run::task::{Lease, TaskRef};
+use crate::run::task::{Lease, StageNo, TaskRef};
 
 impl Market {
     /// Accepts a run and holds what its first task is reserved.
@@ -113,6 +113,13 @@ impl Market {
         Ok(())
     }
 
+    /// Notes that the work of this stage is about to end its run.
+    pub(in crate::market) fn note_failed_in(&mut self, id: RunId, no: StageNo) {
+        if let Some(run) = self.runs.get_mut(&id) {
+            run.note_failed_in(no);
+        }
+    }
+
     /// Ends a run for a reason that is its customer's: what still runs is paid for.
     pub(in crate::market) fn fail(&mut self, id: RunId, cause: Cause, now: DateTime<Utc>) {
         let ended = self.cut_off(id, now);
@@ -158,9 +165,11 @@ impl Market {
         let was = self.runs.get(&id).map(Run::state);
         self.running -= usize::from(was == Some(RunState::Running));
         self.enter(id, state, now);
+        self.tell_cut_off(id, now);
         self.outbox.runs.remove(&id);
         let Some(mut run) = self.runs.remove(&id) else { return };
         self.queue.count_tasks(&mut run, 0);
+        self.queues.outside.count_waiting(&mut run, 0);
         self.leave_queue(&run);
         self.dry.remove(&(run.spec.workspace, id));
         self.working.remove(&id);
@@ -245,6 +254,7 @@ impl Market {
         run.active_lease(lease)?;
         let stage = run.tasks(no)?;
         let (needs, queue) = (stage.tasks.needs(), stage.queue());
+        let owner = run.spec.workspace;
         let active = run.take_back(no, index)?;
         self.dry.remove(&(run.spec.workspace, id));
         if let Some(node) = self.nodes.get_mut(&active.node) {
@@ -261,7 +271,7 @@ impl Market {
             self.give_turn_back(id, by_turn_of);
         }
         self.note_runnable(id);
-        self.count_released(queue);
+        self.count_released(owner, queue);
         Some(active)
     }
 

@@ -133,6 +133,7 @@ impl Market {
                 self.follow(parent.run, Next::End(parent.stage), now);
             }
             Err(error) => {
+                self.note_failed_in(parent.run, parent.stage);
                 let message = format!("a part of it failed: {error}");
                 self.fail(parent.run, Cause::new(CauseKind::Part, message), now);
             }
@@ -197,6 +198,7 @@ impl Market {
             _ => false,
         };
         self.outbox.stages.insert((id, parent_no));
+        self.tell_ended(id, &stage, how, now);
         if is_over {
             todo.push(Next::End(parent_no));
         }

@@ -84,6 +84,8 @@ impl Market {
                 }
             };
         let is_call = matches!(open, Open::Call(_));
+        // A task is worked on from its first lease on.
+        let is_around = !is_call && !matches!(open, Open::Tasks(_));
         let is_step = matches!(open, Open::Step) && !is_detached;
         let phase = run.spec.plan.block(block).phase;
         if let Some(stage) = run.stage_mut(no) {
@@ -104,6 +106,9 @@ impl Market {
             Some(phase) => self.enter_phase(id, phase, now),
             None if has_begun => self.notice_state(id),
             None => {}
+        }
+        if is_around && !is_over {
+            self.tell_begun(id, no, now);
         }
         // The list is worked off from its end: the first is opened first.
         let inside = |(block, item)| Next::Open(Opening { block, parent: Some(no), item });
@@ -174,6 +179,7 @@ fn child_spec(
     resolved: Option<&Resolution>,
 ) -> RunSpec {
     RunSpec {
+        name: part.name.clone().unwrap_or_else(|| spec.name.clone()),
         plan: part.plan.clone(),
         scope: RunScope {
             inputs: resolved.map(|resolved| resolved.inputs.clone()).unwrap_or_default(),

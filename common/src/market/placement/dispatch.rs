@@ -33,16 +33,15 @@ impl Market {
         if self.queue.is_empty() {
             return served;
         }
+        // What nodes can run at once comes before what they fetch ahead.
         for ahead in [false, true] {
-            let mut open: Vec<NodeId> = self.open.iter().copied().collect();
-            while !open.is_empty() {
-                open.retain(|node| self.place_one(*node, ahead, now));
-                served.extend_from_slice(&open);
-                if self.queue.is_empty() {
-                    return served;
-                }
+            self.place_round_by_round(ahead, &mut served, now);
+            self.place_reopened(ahead, &mut served, now);
+            if self.queue.is_empty() {
+                return served;
             }
         }
+        self.forget_reopened();
         // Every open node has been offered everything: none has room before something changes.
         let present: Vec<NodeId> = self
             .open
@@ -60,8 +59,22 @@ impl Market {
         served
     }
 
+    /// Gives every open node one task after the other, until none has room or nothing waits.
+    fn place_round_by_round(&mut self, ahead: bool, served: &mut Vec<NodeId>, now: DateTime<Utc>) {
+        let mut open: Vec<NodeId> = self.open.iter().copied().collect();
+        while !open.is_empty() && !self.queue.is_empty() {
+            open.retain(|node| self.place_one(*node, ahead, now));
+            served.extend_from_slice(&open);
+        }
+    }
+
     /// Gives the node one task of the first stage that has one for it.
-    fn place_one(&mut self, id: NodeId, ahead: bool, now: DateTime<Utc>) -> bool {
+    pub(in crate::market) fn place_one(
+        &mut self,
+        id: NodeId,
+        ahead: bool,
+        now: DateTime<Utc>,
+    ) -> bool {
         let Some(node) = self.nodes.get(&id) else { return false };
         if !node.is_present(now) {
             return false;
@@ -157,6 +170,7 @@ impl Market {
             |check: &Check| operator.is_some_and(|of| self.may_check(check, node_id, of));
         let Some(choice) = stage.choose(node_id, stuck, may_check) else { return false };
         let is_check = matches!(choice, Choice::Check(_));
+        let is_first = stage.tasks.is_untouched();
         // Of a stage in which its results are in dispute a node gets checks alone: were it to get
         // nothing, two disputes could wait for one another's nodes.
         if stage.is_disputed(node_id) && !is_check {
@@ -187,7 +201,7 @@ impl Market {
         active.by_turn_of = by_turn_of;
         let record = active.record(lease, TaskState::Leased);
         run.hand_out(no, index, active);
-        let queue = run.tasks(no).and_then(TaskStage::queue);
+        let (owner, queue) = (run.spec.workspace, run.tasks(no).and_then(TaskStage::queue));
         self.working.insert(run_id);
         self.outbox.changes.leases.push(LeaseChange::Granted { node: node_id, lease });
         if is_check {
@@ -197,12 +211,15 @@ impl Market {
             if self.note_working(run_id, now) {
                 self.notice_state(run_id);
             }
+            if is_first {
+                self.tell_begun(run_id, no, now);
+            }
             self.outbox.stages.insert((run_id, no));
             self.outbox.runs.insert(run_id);
         }
         self.use_turn(run_id, by_turn_of);
         self.note_runnable(run_id);
-        self.count_leased(queue);
+        self.count_leased(owner, queue);
         true
     }
 

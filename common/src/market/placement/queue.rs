@@ -5,11 +5,13 @@
 //! Among equals, and so wherever there are fewer slots than runs, it is the one whose turn is
 //! earliest: each task handed out puts a run's next turn off, the less the more it weighs. A new
 //! run's turn is counted from the turn that is being served, so nobody can be overtaken forever.
+//! Of the open stages of one run, those come first whose tasks have the higher priority.
 //!
 //! Stages that ask for the same kind of node wait in one class, so that a node passes over all of
 //! those that it has no room for at once. Within a class each named queue has its own line; which
 //! of them hand out nothing, and which come before others of their workspace, `queues` tells.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::class::{Class, LineChange};
@@ -18,7 +20,7 @@ use crate::ids::{QueueId, RunId};
 use crate::market::Market;
 use crate::market::run::Run;
 use crate::market::tasks::task_stage::{Demand, TaskStage};
-use crate::run::scheduling::Priority;
+use crate::run::scheduling::{Priority, TaskPriority};
 use crate::run::task::StageNo;
 
 /// Where a stage stands.
@@ -28,6 +30,8 @@ pub(in crate::market) struct Place {
     share: usize,
     turn: u64,
     pub run: RunId,
+    /// The higher priority of two stages of a run comes first.
+    priority: Reverse<TaskPriority>,
     pub stage: StageNo,
 }
 
@@ -144,10 +148,10 @@ impl Queue {
         }
     }
 
-    /// Hands out of a named queue again. Gives what its stages ask for.
-    pub fn reopen(&mut self, queue: QueueId) -> Vec<Demand<'_>> {
+    /// Hands out of a named queue again; false where it has done so.
+    pub fn reopen(&mut self, queue: QueueId) -> bool {
         if !self.closed.remove(&queue) {
-            return Vec::new();
+            return false;
         }
         let lines: Vec<Line> = self.lines_of(queue).collect();
         for line in &lines {
@@ -155,8 +159,13 @@ impl Queue {
             self.waiting += class.len(line.queue);
             class.reopen(line.queue);
         }
-        let classes = lines.iter().filter_map(|line| self.classes.get(&line.class));
-        classes.map(|class| class.kind.demand()).collect()
+        true
+    }
+
+    /// What the waiting stages of a named queue ask for.
+    pub fn demands_of(&self, queue: QueueId) -> impl Iterator<Item = Demand<'_>> {
+        let classes = self.lines_of(queue).filter_map(|line| self.classes.get(&line.class));
+        classes.map(|class| class.kind.demand())
     }
 
     /// The first place after this one that is `fit`, of the classes that `admits` says it is worth
@@ -271,6 +280,8 @@ impl Market {
         };
         let waiting = if is_dry { 0 } else { run.waiting_tasks() };
         self.queue.count_tasks(run, waiting);
+        let outside = if is_dry { 0 } else { run.waiting_outside() };
+        self.queues.outside.count_waiting(run, outside);
         let weight = usize::from(run.spec.terms.priority.weight());
         let share = run.shared_tasks() as usize / weight;
         let stands = |stage: TaskStage<'_>| stage.tasks.place.is_some();
@@ -281,7 +292,8 @@ impl Market {
         let turn = run.turn;
         let mut moves = Vec::new();
         for stage in run.task_stages() {
-            let place = Place { share, turn, run: id, stage: stage.no };
+            let priority = Reverse(stage.work.priority);
+            let place = Place { share, turn, run: id, priority, stage: stage.no };
             let place = wants(stage).then_some(place);
             if place != stage.tasks.place {
                 moves.push((stage.no, place));

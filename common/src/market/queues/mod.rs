@@ -6,8 +6,10 @@
 //! something for the node. What is handed out so counts as the run's whose turn it was, so that
 //! ranks give a workspace no more than its share. Runs without a queue have no rank.
 
+mod outside;
 #[cfg(any(test, feature = "testing"))]
 mod overtaking;
+mod reopened;
 mod timeouts;
 mod view;
 
@@ -23,6 +25,8 @@ use crate::ids::{NodeId, QueueId, RunId, WorkspaceId};
 use crate::run::queue::{QueueRules, QueueStop, Rank};
 use crate::run::spec::RunSpec;
 
+use outside::Outside;
+pub use outside::OutsideQueues;
 pub use view::QueueView;
 
 /// The named queues there are.
@@ -32,6 +36,10 @@ pub(super) struct Queues {
     by_rank: BTreeSet<(WorkspaceId, Rank, QueueId)>,
     /// When runs must have begun.
     begin_by: BTreeSet<(DateTime<Utc>, RunId)>,
+    /// Those that have been opened since all nodes were looked at.
+    reopened: BTreeSet<QueueId>,
+    /// What stands in none of them.
+    pub(super) outside: Outside,
 }
 
 #[derive(Debug)]
@@ -110,6 +118,7 @@ impl Market {
         }
         self.queues.by_rank.remove(&(live.rules.workspace, live.rules.rank, id));
         self.queues.live.remove(&id);
+        self.queues.reopened.remove(&id);
         self.queue.reopen(id);
         Ok(())
     }
@@ -141,26 +150,30 @@ impl Market {
         }
     }
 
-    /// A node has got a task of the queue.
-    pub(super) fn count_leased(&mut self, queue: Option<QueueId>) {
-        let Some(id) = queue else { return };
+    /// A node has got a task of a workspace, which stood in this queue.
+    pub(super) fn count_leased(&mut self, of: WorkspaceId, queue: Option<QueueId>) {
+        let Some(id) = queue else {
+            return self.queues.outside.change(of, |outside| outside.tasks_running += 1);
+        };
         if let Some(live) = self.queues.live.get_mut(&id) {
             live.leased += 1;
             self.follow_queue(id);
         }
     }
 
-    /// A node has a task of the queue since before the server started.
-    pub(super) fn count_restored(&mut self, queue: Option<QueueId>) {
-        self.count_leased(queue);
+    /// A node has such a task since before the server started.
+    pub(super) fn count_restored(&mut self, of: WorkspaceId, queue: Option<QueueId>) {
+        self.count_leased(of, queue);
         if let Some(live) = queue.and_then(|id| self.queues.live.get_mut(&id)) {
             live.excess = live.leased;
         }
     }
 
-    /// A task of the queue has left its node.
-    pub(super) fn count_released(&mut self, queue: Option<QueueId>) {
-        let Some(id) = queue else { return };
+    /// Such a task has left its node.
+    pub(super) fn count_released(&mut self, of: WorkspaceId, queue: Option<QueueId>) {
+        let Some(id) = queue else {
+            return self.queues.outside.change(of, |outside| outside.tasks_running -= 1);
+        };
         if let Some(live) = self.queues.live.get_mut(&id) {
             live.leased -= 1;
             live.excess = live.excess.min(live.leased);
@@ -171,13 +184,10 @@ impl Market {
     /// Closes or opens a queue after what decides about it has changed.
     fn follow_queue(&mut self, id: QueueId) {
         if self.queues.stop(id).is_some() {
-            return self.queue.close(id);
-        }
-        let Self { queue, nodes, open, .. } = self;
-        // Nodes that had nothing to offer to others may have room for what waits here.
-        for demand in queue.reopen(id) {
-            let fits = nodes.iter().filter(|(_, node)| node.can_take(demand, true));
-            open.extend(fits.map(|(node, _)| *node));
+            self.queues.reopened.remove(&id);
+            self.queue.close(id);
+        } else if self.queue.reopen(id) {
+            self.queues.reopened.insert(id);
         }
     }
 
@@ -249,6 +259,7 @@ impl Market {
                 return Err(format!("{id:?} runs more than it may: {live:?}"));
             }
         }
+        self.check_outside()?;
         self.queue.check(|queue| self.queues.stop(queue).is_some())
     }
 }

@@ -56,8 +56,9 @@ pub struct Run {
     trouble: Option<Trouble>,
     /// What its customer should know, though it goes on.
     pub(in crate::market) warning: Option<String>,
-    /// Why it ended, where it did not succeed.
+    /// Why it ended, where it did not succeed, and the stage whose work has ended it.
     cause: Option<Cause>,
+    failed_in: Option<StageNo>,
     /// When it is its turn in the queue.
     pub(in crate::market) turn: u64,
     /// Tasks of runs of more urgent queues that its turns were used for, and those of its own that
@@ -66,6 +67,8 @@ pub struct Run {
     pub(in crate::market) borrowed: u32,
     /// How many of its tasks the queue counts as waiting.
     pub(in crate::market) counted_waiting: u64,
+    /// How many of them stand in no named queue.
+    pub(in crate::market) counted_outside: u64,
 }
 
 /// How many elements of lists there are, over all lists whose elements are tasks.
@@ -138,10 +141,12 @@ impl Run {
             trouble: None,
             warning: record.warning,
             cause: record.cause,
+            failed_in: None,
             turn: 0,
             lent: 0,
             borrowed: 0,
             counted_waiting: 0,
+            counted_outside: 0,
         }
     }
 
@@ -230,6 +235,11 @@ impl Run {
 
     pub(in crate::market) fn set_cause(&mut self, cause: Cause) {
         self.cause = Some(cause);
+    }
+
+    /// The work of a stage ends it.
+    pub(in crate::market) fn note_failed_in(&mut self, no: StageNo) {
+        self.failed_in = Some(no);
     }
 
     /// It goes on.

@@ -51,6 +51,20 @@ impl Run {
         }
     }
 
+    /// How many of the outermost group's blocks have ended, and how many there are.
+    pub(in crate::market) fn outermost_done(&self) -> Option<(usize, usize)> {
+        match &self.stages.get(&BlockId::ROOT.stage())?.open {
+            Open::Group(members) => Some(members.done()),
+            Open::Each(_)
+            | Open::Tasks(_)
+            | Open::Step
+            | Open::Child(_)
+            | Open::Call(_)
+            | Open::Resolving
+            | Open::Output => None,
+        }
+    }
+
     /// Whether a task can be handed out.
     pub(in crate::market) fn has_waiting(&self) -> bool {
         self.task_stages().any(|stage| stage.tasks.has_waiting())

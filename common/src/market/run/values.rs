@@ -49,6 +49,18 @@ impl Run {
         self.values.next()
     }
 
+    /// What a block has given that is opened once.
+    pub(in crate::market) fn value_of(&self, block: BlockId) -> Option<Arc<str>> {
+        let name = self.spec.plan.block(block).var.as_ref()?;
+        self.values.given(name).cloned()
+    }
+
+    /// The blocks in which the task is that has ended it.
+    pub(in crate::market) fn failed_blocks(&self) -> impl Iterator<Item = BlockId> {
+        let failed = self.failed_in.into_iter();
+        failed.flat_map(|no| self.way_up(no).map(|stage| stage.block))
+    }
+
     /// Notes how long the list of a block is that is opened once.
     pub(in crate::market) fn note_length(&mut self, no: StageNo, resolution: &Resolution) {
         let plan = &self.spec.plan;

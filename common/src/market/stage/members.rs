@@ -60,6 +60,11 @@ impl Members {
         self.ended.iter().all(|ended| *ended)
     }
 
+    /// How many have ended, and how many there are.
+    pub fn done(&self) -> (usize, usize) {
+        (self.ended.iter().filter(|ended| **ended).count(), self.ended.len())
+    }
+
     /// Whether it is of a group of this many blocks.
     pub fn is_of(&self, blocks: usize) -> bool {
         self.unmet.len() == blocks && self.ended.len() == blocks

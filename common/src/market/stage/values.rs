@@ -96,6 +96,12 @@ impl Values {
         self.known.iter().filter(is_seen).map(|known| (&known.name, &known.value))
     }
 
+    /// What a block of this name has given that is opened once.
+    pub fn given(&self, name: &Name) -> Option<&Arc<str>> {
+        let is_given = |known: &&ValueRecord| known.within.is_none() && known.name == *name;
+        self.known.iter().rev().find(is_given).map(|known| &known.value)
+    }
+
     /// The values of a list's elements, as a JSON list: `null` where an element has none.
     pub fn gathered(&self, list: StageNo, len: u32) -> String {
         let mut texts = vec![serde_json::Value::Null; len as usize];

@@ -104,6 +104,11 @@ impl Tasks {
         self.needs
     }
 
+    /// None was ever handed out.
+    pub(super) const fn is_untouched(&self) -> bool {
+        self.next == 0
+    }
+
     /// All have their results.
     pub(super) const fn is_done(&self) -> bool {
         self.done == self.len

@@ -205,6 +205,7 @@ impl Market {
         self.put_task(ended);
         let times = if tried == 1 { String::new() } else { format!(" {tried} times") };
         let message = format!("{what} failed{times}: {reason}");
+        self.note_failed_in(run_id, lease.task.stage);
         self.fail(run_id, cause::Cause::new(CauseKind::TaskFailed, message), now);
     }
 
@@ -248,6 +249,7 @@ impl Market {
         }
         self.put_task(ended);
         let reason = format!("{what} was lost {losses} times; at last: {reason}");
+        self.note_failed_in(lease.task.run, lease.task.stage);
         self.give_up(lease.task.run, cause::Cause::new(CauseKind::TaskLost, reason), now);
     }
 

@@ -11,6 +11,7 @@ use crate::plan::{
     Block, BlockId, Body, Code, Container, ContainerTask, DataTask, Group, Image, ImageCode,
     LateText, Phase, Plan, Reads, TextPlace,
 };
+use crate::run::scheduling::TaskPriority;
 
 /// The name of the variable that holds the path of the folder for results.
 pub const RESULTS_VARIABLE: &str = "FANFOLD_RESULTS";
@@ -71,6 +72,7 @@ impl ContainerWork {
             waits: None,
             require_results: false,
             deterministic: false,
+            priority: TaskPriority::default(),
             is_reserved: false,
         }
     }

@@ -10,6 +10,7 @@ use super::document::{CallFile, ChildFile, EachFile};
 use crate::compute::container::{ContainerPath, Isolation, Network, Profile};
 use crate::expression::Template;
 use crate::plan::Name;
+use crate::run::scheduling::TaskPriority;
 use crate::secret::SecretId;
 
 /// One step: a container, or one of call, each, parallel, steps and job.
@@ -78,6 +79,10 @@ pub struct Step {
     pub results: Option<ContainerPath>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub needs: Option<Needs>,
+    /// From 0 to 9: of steps of a run that wait for nodes, those with a higher one get them first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<u8>")]
+    pub priority: Option<TaskPriority>,
     /// Names of GPUs: it gets one of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<String>,

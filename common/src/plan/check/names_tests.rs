@@ -82,7 +82,7 @@ fn plan_names_values_of_blocks_that_have_one() {
     let child = |detached| {
         let plan = Plan::new(vec![image()]).unwrap();
         let inputs = [("b".parse::<Name>().unwrap(), template("{{ 1 }}"))].into();
-        block(Body::Child(Box::new(Child { plan, inputs, detached })))
+        block(Body::Child(Box::new(Child { name: None, plan, inputs, detached })))
     };
 
     assert_eq!(result(var(child(false))), Ok(()));

@@ -1,6 +1,7 @@
 use super::*;
 use crate::data::location::{Destination, Source};
 use crate::plan::{ContainerTask, Phase, Plan};
+use crate::run::scheduling::TaskPriority;
 use crate::testing::{container, pipeline};
 
 pub fn block(body: Body) -> Block {
@@ -17,6 +18,7 @@ pub fn work(reads: Reads) -> Block {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     })))
 }

@@ -5,7 +5,6 @@ use utoipa::ToSchema;
 use warp::Reply as _;
 use warp::http::{Method, StatusCode};
 
-use super::API;
 use super::answers::{JSON, missing, not_now};
 use super::compile::QUEUE;
 use super::validate::is_queue;
@@ -14,7 +13,7 @@ use crate::api::http::call::{Call, Segment};
 use crate::api::http::route::{Route, get, raw};
 use crate::app::App;
 use crate::error::Result;
-use crate::jobs::{plans, queues};
+use crate::jobs::queues;
 use crate::nodes;
 use crate::people::caller::Caller;
 
@@ -44,21 +43,24 @@ struct QueueOut {
     unacked: u64,
 }
 
-/// The queues by their names. The one that is always there has what stands in no other.
+/// The queues by their names. The one that is always there has the workspace's tasks that stand in
+/// no queue, unless the workspace has a queue of that name.
 async fn all(app: &App, caller: &Caller) -> Result<Vec<QueueOut>> {
     let nodes = nodes::list(app, caller).await?;
     let subscribers = nodes.iter().filter(|node| node.live.is_some()).count() as u64;
-    let mut all = Vec::new();
-    for (queue, view) in queues::views(app, caller).await? {
-        let (size, unacked) = (view.tasks_waiting, view.tasks_running.into());
-        all.push(QueueOut { name: queue.name.to_string(), size, subscribers, unacked });
-    }
+    let out = |name: String, size, running: u32| QueueOut {
+        name,
+        size,
+        subscribers,
+        unacked: running.into(),
+    };
+    let (found, outside) = queues::views(app, caller).await?;
+    let mut all: Vec<QueueOut> = found
+        .into_iter()
+        .map(|(queue, view)| out(queue.name.to_string(), view.tasks_waiting, view.tasks_running))
+        .collect();
     if !all.iter().any(|queue| queue.name == QUEUE) {
-        let load = plans::load(app, caller, &API).await?;
-        let named = |of: fn(&QueueOut) -> u64| all.iter().map(of).sum();
-        let size = load.tasks_waiting.saturating_sub(named(|queue| queue.size));
-        let unacked = load.tasks_running.saturating_sub(named(|queue| queue.unacked));
-        all.push(QueueOut { name: QUEUE.to_owned(), size, subscribers, unacked });
+        all.push(out(QUEUE.to_owned(), outside.tasks_waiting, outside.tasks_running));
         all.sort_by(|a, b| a.name.cmp(&b.name));
     }
     Ok(all)

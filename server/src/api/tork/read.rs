@@ -6,6 +6,12 @@ use serde_saphyr::Error as YamlError;
 use super::document::Job;
 use crate::error::{Error, Result};
 
+/// The most levels of lists and maps in one another: a task in a task takes three, and much of a
+/// thread's stack.
+const DEPTH_MAX: usize = 40;
+/// The most values, and the most that aliases may stand for.
+const VALUES_MAX: usize = 100_000;
+
 /// What a document is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Format {
@@ -69,8 +75,7 @@ pub fn read(kind: Kind, content_type: Option<&str>, bytes: &[u8]) -> Result<Job>
         .map_err(|_| Error::Invalid("the document is not UTF-8".to_owned()))?;
     let job: Job = match format {
         Format::Json => json(text)?,
-        Format::Yaml => serde_saphyr::from_str(text)
-            .map_err(|error| Error::Invalid(yaml_fault(kind, &error)))?,
+        Format::Yaml => yaml(text).map_err(|error| Error::Invalid(yaml_fault(kind, &error)))?,
     };
     let is_foreign = match kind {
         Kind::Job => job.schedule.is_some(),
@@ -105,6 +110,10 @@ fn format(kind: Kind, content_type: Option<&str>) -> Result<Format> {
 
 /// The first document of a text; what follows it counts nothing.
 fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
+    if depth(text) > DEPTH_MAX {
+        let why = format!("json: lists and maps lie more than {DEPTH_MAX} deep in one another");
+        return Err(Error::Invalid(why));
+    }
     let mut documents = serde_json::Deserializer::from_str(text).into_iter::<T>();
     let read = documents.next().unwrap_or_else(|| serde_json::from_str(text));
     read.map_err(|error| {
@@ -116,6 +125,41 @@ fn json<T: DeserializeOwned>(text: &str) -> Result<T> {
             None => format!("json: {told}"),
         })
     })
+}
+
+/// How many lists and maps of a JSON text lie in one another at most.
+fn depth(text: &str) -> usize {
+    let (mut open, mut most, mut is_text, mut is_escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => {
+                open += 1;
+                most = most.max(open);
+            }
+            b']' | b'}' if !is_text => open = open.saturating_sub(1),
+            _ => {}
+        }
+    }
+    most
+}
+
+/// The first document of a text, within bounds: it is read on a thread's stack, and aliases repeat
+/// what they stand for.
+fn yaml<T: DeserializeOwned>(text: &str) -> std::result::Result<T, YamlError> {
+    let options = serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: VALUES_MAX * 2,
+            max_nodes: VALUES_MAX,
+            max_depth: DEPTH_MAX,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: VALUES_MAX,
+        },
+    };
+    serde_saphyr::from_str_with_options(text, options)
 }
 
 fn yaml_fault(kind: Kind, error: &YamlError) -> String {
@@ -191,6 +235,29 @@ mod tests {
         assert_eq!(fault("", "x"), "missing content type");
         assert!(fault("text/yaml", "name: [a\n").starts_with("yaml: line "));
         assert!(fault("application/json", "{\"name\": 1}").starts_with("json: invalid type"));
+    }
+
+    #[test]
+    fn document_of_tasks_that_lie_too_deep_in_one_another_is_refused() {
+        let nested = |depth: usize| {
+            let inner = "{name: a, parallel: {tasks: [".repeat(depth);
+            format!("{{name: x, tasks: [{inner}{{name: a}}{}]}}", "]}}".repeat(depth))
+        };
+
+        let json = |text: String| {
+            let names = ["name", "parallel", "tasks"];
+            let named = |text: String, name: &&str| {
+                text.replace(&format!("{name}:"), &format!("\"{name}\":"))
+            };
+            names.iter().fold(text, named).replace("x,", "\"]x[\",").replace(" a", "\"a\"")
+        };
+
+        for (depth, is_taken) in [(12, true), (13, false), (600, false), (14_000, false)] {
+            let yaml = read(Kind::Job, Some("text/yaml"), nested(depth).as_bytes());
+            assert_eq!(yaml.is_ok(), is_taken, "{depth} {yaml:?}");
+            let json = read(Kind::Job, Some("application/json"), json(nested(depth)).as_bytes());
+            assert_eq!(json.is_ok(), is_taken, "{depth} {json:?}");
+        }
     }
 
     #[test]

@@ -20,8 +20,6 @@ const SHOWN_MAX: u64 = 2_000;
 /// The bits of a task's id, random in its run's, in which an attempt after the first is written.
 const ATTEMPT_SHIFT: u32 = 54;
 const ATTEMPTS_MAX: u32 = 0x7f;
-/// The index of the name of a stage that has no task of its own.
-const OF_STAGE: u32 = u32::MAX;
 
 /// All that is known of a run.
 #[derive(Debug)]
@@ -90,7 +88,7 @@ pub fn id_of(lease: Lease) -> Uuid {
 
 /// The name of a stage that has no task of its own.
 pub(super) fn stage_id(run: RunId, stage: StageNo) -> Uuid {
-    TaskRef { run, stage, index: OF_STAGE }.id().uuid()
+    TaskRef::of_stage(run, stage).id().uuid()
 }
 
 /// Reads what became of a run, in the order of its stages.
@@ -255,7 +253,7 @@ mod tests {
     #[test]
     fn attempt_id_leads_back_to_its_task_and_attempt() {
         let run = RunId::new(Uuid::from_u128(0x0192_3456_789a_7bcd_8ef0_1234_5678_9abc));
-        for (stage, index) in [(StageNo::new(0), 3), (StageNo::MAX, OF_STAGE)] {
+        for (stage, index) in [(StageNo::new(0), 3), (StageNo::MAX, u32::MAX)] {
             let task = TaskRef { run, stage, index };
             for attempt in [1, 2, 11, ATTEMPTS_MAX + 1] {
                 let id = attempt_id(task, attempt);

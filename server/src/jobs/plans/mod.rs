@@ -272,10 +272,9 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
 pub struct Load {
     pub runs: u64,
     pub tasks_running: u64,
-    pub tasks_waiting: u64,
 }
 
-/// How much the plans of an API run and wait for.
+/// How much the plans of an API run.
 pub async fn load(app: &App, caller: &Caller, api: &ApiName) -> Result<Load> {
     let part = (0, list::SCANNED);
     let (listed, _) = plan_runs::list(&app.db, caller.workspace, api, &[], part).await?;
@@ -283,9 +282,7 @@ pub async fn load(app: &App, caller: &Caller, api: &ApiName) -> Result<Load> {
     for run in listed.iter().filter(|run| !run.state.is_final() && run.state != RunState::Ending) {
         load.runs += 1;
         if let Some(live) = app.coordinator.progress(run.run) {
-            let waiting = live.chunks.saturating_sub(live.chunks_done);
             load.tasks_running += u64::from(live.tasks_running);
-            load.tasks_waiting += u64::from(waiting.saturating_sub(live.tasks_running));
         }
     }
     Ok(load)

@@ -5,6 +5,7 @@ pub mod pools;
 pub mod submit;
 
 use common::ids::{PoolId, QueueId, RunId, WorkspaceId};
+use common::market::OutsideQueues;
 use common::run::queue::{InQueue, Label, QueueRules, Rank};
 use uuid::Uuid;
 
@@ -17,6 +18,7 @@ use crate::people::caller::Caller;
 use crate::store::{pools as stored_pools, queues};
 
 pub use crate::coordinator::QueueView;
+use crate::coordinator::QueueViews;
 pub use crate::store::queues::Queue;
 
 /// The most queues, and the most pools, of a workspace.
@@ -150,19 +152,17 @@ pub async fn named_or_new(app: &App, caller: &Caller, name: Label) -> Result<Que
     }
 }
 
-/// The caller's queues without a project, by their names, each with what happens in it.
-pub async fn views(app: &App, caller: &Caller) -> Result<Vec<(Queue, QueueView)>> {
+/// The workspace's queues without a project, by their names, with what happens in them, and what
+/// stands in no queue.
+pub async fn views(app: &App, caller: &Caller) -> Result<(Vec<(Queue, QueueView)>, OutsideQueues)> {
     let mut all = queues::list(&app.db, caller.workspace, None, QUEUES_MAX).await?;
     all.retain(|queue| queue.project.is_empty());
     all.sort_by(|a, b| a.name.cmp(&b.name));
-    let mut views = Vec::with_capacity(all.len());
-    for queue in all {
-        // One may be removed meanwhile.
-        if let Some(view) = app.coordinator.queue_view(queue.id).await? {
-            views.push((queue, view));
-        }
-    }
-    Ok(views)
+    let ids = all.iter().map(|queue| queue.id).collect();
+    let QueueViews { views, outside } = app.coordinator.queue_views(caller.workspace, ids).await?;
+    // One may be removed meanwhile.
+    let found = all.into_iter().zip(views).filter_map(|(queue, view)| Some((queue, view?)));
+    Ok((found.collect(), outside))
 }
 
 /// At most `limit` queues after this one, in the order in which they were made.

@@ -6,6 +6,7 @@ use common::run::scheduling::{Priority, Regions};
 use sea_orm::{DbErr, Set};
 
 use super::{ApiName, Job, JobScope, work};
+use crate::clock;
 use crate::store::query::document;
 use crate::store::{corrupt, micros, time};
 
@@ -53,6 +54,8 @@ pub(in crate::store) mod row {
         pub api: Option<String>,
         /// It is deleted so many seconds after the end of its latest run.
         pub auto_delete_secs: Option<i64>,
+        /// When it is looked at next whether it is to be deleted: not after that time has come.
+        pub delete_look_us: Option<i64>,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -85,6 +88,7 @@ pub(super) fn write(job: &Job) -> Result<row::ActiveModel, DbErr> {
         api: Set(job.api.as_ref().map(|api| api.0.clone().into_owned())),
         callbacks: Set(write_callbacks(&job.callbacks)?),
         auto_delete_secs: Set(job.auto_delete_secs.map(i64::from)),
+        delete_look_us: Set(job.auto_delete_secs.and(job.run).map(|_| micros(clock::now()))),
         ..work
     })
 }

@@ -73,6 +73,7 @@ pub(in crate::store) async fn put_started(
                         C::Run,
                         C::SubmittedUs,
                         C::DeletedUs,
+                        C::DeleteLookUs,
                         C::Draft,
                         C::Description,
                         C::Template,
@@ -105,10 +106,13 @@ pub(in crate::store) async fn note_fired(
     fired: &BTreeMap<JobId, RunId>,
 ) -> Result<(), DbErr> {
     let now = micros(clock::now());
+    let look = format!("CASE WHEN auto_delete_secs IS NOT NULL THEN {now} END");
+    let look = Expr::cust(look);
     for (job, run) in fired {
         row::Entity::update_many()
             .col_expr(C::Run, Expr::value(run.uuid()))
             .col_expr(C::SubmittedUs, Expr::col(C::SubmittedUs).if_null(now))
+            .col_expr(C::DeleteLookUs, look.clone())
             .filter(C::Id.eq(job.uuid()))
             .exec(db)
             .await?;

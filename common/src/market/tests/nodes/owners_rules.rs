@@ -5,6 +5,7 @@ use crate::compute::container::{
     Command, ContainerSpec, Content, Grants, Network, Parts, Profile, Program,
 };
 use crate::plan::{Block, Code, Container, ContainerTask, Image, ImageCode, Plan, Reads};
+use crate::run::scheduling::TaskPriority;
 
 /// A market with one run of one container.
 fn wanting(profile: Profile, network: Network, image: Image, own_nodes: bool) -> Market {
@@ -26,6 +27,7 @@ fn wanting(profile: Profile, network: Network, image: Image, own_nodes: bool) ->
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     };
     let body = crate::plan::Body::Container(Box::new(task));

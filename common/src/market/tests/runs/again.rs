@@ -7,6 +7,7 @@ use crate::money::ledger::{Kind, Posting};
 use crate::money::statement::Line;
 use crate::plan::{Block, BlockId, Body, Child, ContainerTask, Group, Plan, Reads};
 use crate::run::cause::{Cause, CauseKind};
+use crate::run::scheduling::TaskPriority;
 
 /// The stage of the delivery of a pipeline with built-in engines.
 const DELIVERY: StageNo = StageNo::new(4);
@@ -229,6 +230,7 @@ fn plain_task() -> Block {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
         queue: None,
     };
@@ -238,7 +240,7 @@ fn plain_task() -> Block {
 #[test]
 fn retry_goes_on_with_the_parts_of_a_run() {
     let child = Plan::new(vec![plain_task()]).unwrap();
-    let part = Child { plan: child, inputs: [].into(), detached: false };
+    let part = Child { name: None, plan: child, inputs: [].into(), detached: false };
     let group = Group::sequence(vec![BlockId::new(1), BlockId::new(2)]);
     let blocks = vec![
         Block::new("run", Body::Group(group)),

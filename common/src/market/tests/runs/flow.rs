@@ -2,12 +2,13 @@
 
 use super::*;
 use crate::plan::{Block, BlockId, Body, Child, ContainerTask, Each, Group, List, Plan, Reads};
+use crate::run::scheduling::TaskPriority;
 
-fn block(body: Body) -> Block {
+pub(super) fn block(body: Body) -> Block {
     Block::new("block", body)
 }
 
-fn task() -> Block {
+pub(super) fn task() -> Block {
     block(Body::Container(Box::new(ContainerTask {
         container: container(),
         reads: Reads::Nothing,
@@ -17,23 +18,24 @@ fn task() -> Block {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     })))
 }
 
-fn group(of: &[u16], after: &[&[u16]]) -> Block {
+pub(super) fn group(of: &[u16], after: &[&[u16]]) -> Block {
     let of = of.iter().map(|id| BlockId::new(*id)).collect();
     block(Body::Group(Group { of, after: after.iter().map(|places| places.to_vec()).collect() }))
 }
 
-fn each(copies: u32, body: u16, at_once: Option<u32>) -> Block {
+pub(super) fn each(copies: u32, body: u16, at_once: Option<u32>) -> Block {
     let at_once = at_once.map(|n| n.try_into().unwrap());
     let (list, item, body) = (List::Copies(copies), "item".to_owned(), BlockId::new(body));
     block(Body::Each(Each { list, item, body, at_once, first: None }))
 }
 
 fn part(plan: Plan) -> Block {
-    let child = Child { plan, inputs: BTreeMap::new(), detached: false };
+    let child = Child { name: None, plan, inputs: BTreeMap::new(), detached: false };
     block(Body::Child(Box::new(child)))
 }
 
@@ -45,18 +47,18 @@ fn started(blocks: Vec<Block>) -> Market {
 }
 
 /// A node with room for everything.
-fn large(mut heard: CheckedSync) -> CheckedSync {
+pub(super) fn large(mut heard: CheckedSync) -> CheckedSync {
     heard.sync.capacity = Resources::new(1_000_000, 1_000_000);
     heard
 }
 
 /// The stages whose tasks the node has.
-fn stages(market: &Market) -> Vec<u32> {
+pub(super) fn stages(market: &Market) -> Vec<u32> {
     leased(market, 0).iter().map(|lease| lease.task.stage.number()).collect()
 }
 
 /// The node ends all tasks of these stages.
-fn does(market: &mut Market, stages: &[u32], secs: i64) {
+pub(super) fn does(market: &mut Market, stages: &[u32], secs: i64) {
     let all = leased(market, 0).into_iter();
     let ended = all.filter(|lease| stages.contains(&lease.task.stage.number()));
     let receipts = ended.flat_map(|lease| succeeds(lease).receipts).collect();
@@ -80,6 +82,65 @@ fn group_opens_a_block_once_everything_before_it_has_ended() {
     let changes = market.drain();
     assert_eq!(changes.ended, [Ended { run: RUN, state: RunState::Succeeded }]);
     assert_eq!(market.pending(OPERATOR), cost(1).saturating_mul(4));
+}
+
+#[test]
+fn graph_of_a_thousand_blocks_is_followed_to_its_end() {
+    const LAYERS: u16 = 27;
+    const WIDTH: u16 = 37;
+
+    // Each block comes after all of the layer before it; with the root they are a thousand.
+    let layer = |n: u16| (n * WIDTH..(n + 1) * WIDTH).collect::<Vec<u16>>();
+    let after: Vec<Vec<u16>> = (0..LAYERS)
+        .flat_map(|n| std::iter::repeat_n(n.checked_sub(1).map(layer).unwrap_or_default(), 37))
+        .collect();
+    let of: Vec<u16> = (1..=LAYERS * WIDTH).collect();
+    let edges: Vec<&[u16]> = after.iter().map(Vec::as_slice).collect();
+    let blocks = std::iter::once(group(&of, &edges)).chain(of.iter().map(|_| task()));
+    let mut market = started(blocks.collect());
+    hear(&mut market, 0, large(holds(&[])), 0);
+
+    for n in 0..LAYERS {
+        let open: Vec<u32> = layer(n).iter().map(|place| u32::from(*place) + 1).collect();
+        assert_eq!(stages(&market), open, "layer {n}");
+        does(&mut market, &open, i64::from(n) + 1);
+    }
+
+    assert_eq!(market.drain().ended, [Ended { run: RUN, state: RunState::Succeeded }]);
+    assert_eq!(market.pending(OPERATOR), cost(1).saturating_mul(999));
+}
+
+fn urgent(priority: u8) -> Block {
+    let mut block = task();
+    if let Body::Container(task) = &mut block.body {
+        task.priority = priority.try_into().unwrap();
+    }
+    block
+}
+
+#[test]
+fn block_of_higher_priority_gets_a_node_before_others_of_its_run() {
+    // The second waits for another kind of node than the others, and so in a class of its own.
+    let mut small = urgent(5);
+    if let Body::Container(task) = &mut small.body {
+        task.container.needs = Resources::new(500, 512);
+    }
+    let edges: &[&[u16]] = &[&[], &[], &[], &[]];
+    let group = group(&[1, 2, 3, 4], edges);
+    let mut market = started(vec![group, task(), small, urgent(9), urgent(1)]);
+    let (mut served, mut held) = (Vec::new(), Vec::new());
+
+    for secs in 0..4 {
+        let receipts = held.into_iter().flat_map(|lease| succeeds(lease).receipts).collect();
+        let mut heard = CheckedSync { receipts, ..holds(&[]) };
+        heard.sync.prefetch = 0;
+        heard.sync.capacity = Resources::new(1000, 1024);
+        hear(&mut market, 0, heard, secs);
+        served.extend(stages(&market));
+        held = leased(&market, 0);
+    }
+
+    assert_eq!(served, [3, 2, 4, 1]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use crate::plan::{
     Reads, TextPlace,
 };
 use crate::run::cause::CauseKind;
+use crate::run::scheduling::TaskPriority;
 
 fn template(text: &str) -> Template {
     text.parse().unwrap()
@@ -30,6 +31,7 @@ fn container_task(late: &[(&str, &str)]) -> ContainerTask {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     }
 }
@@ -62,7 +64,7 @@ fn each(list: &str, body: u16, at_once: Option<u32>) -> Block {
 fn child(plan: Plan, inputs: &[(&str, &str)], detached: bool) -> Block {
     let inputs = inputs.iter().map(|(name, text)| (name.parse().unwrap(), template(text)));
     let inputs = inputs.collect();
-    Block::new("part", Body::Child(Box::new(Child { plan, inputs, detached })))
+    Block::new("part", Body::Child(Box::new(Child { name: None, plan, inputs, detached })))
 }
 
 fn plan(blocks: Vec<Block>) -> Plan {

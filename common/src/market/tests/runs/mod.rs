@@ -2,6 +2,7 @@
 
 mod again;
 mod callbacks;
+mod callbacks_of_blocks;
 mod calls;
 mod cancel;
 mod flow;

@@ -84,6 +84,29 @@ fn queue_never_runs_more_than_its_limit_and_goes_on_as_tasks_end() {
 }
 
 #[test]
+fn tasks_outside_of_all_queues_are_counted_for_each_workspace() {
+    let mut market = market([0, 0]);
+    begin(&mut market, run(1), Some(in_queue(URGENT)), 5);
+    assert_eq!(market.outside_queues(CUSTOMER), OutsideQueues::default());
+    begin(&mut market, run(2), None, 9);
+    let counted = |market: &Market| {
+        let OutsideQueues { tasks_waiting, tasks_running } = market.outside_queues(CUSTOMER);
+        (tasks_waiting, tasks_running)
+    };
+    assert_eq!(counted(&market), (9, 0));
+
+    hear(&mut market, 0, with_slots(4), 0);
+    let outside = running(&market, run(2));
+    assert_eq!(outside + running(&market, run(1)), 4);
+    assert_eq!(counted(&market), (9 - u64::from(outside), outside));
+    assert_eq!(market.outside_queues(OPERATOR), OutsideQueues::default());
+
+    market.cancel(run(2), "enough".to_owned(), at(1)).unwrap();
+    assert_eq!(counted(&market), (0, 0));
+    assert_eq!(market.check(), Ok(()));
+}
+
+#[test]
 fn full_queue_leaves_its_node_to_the_next_in_rank() {
     let mut market = market([1, 0]);
     begin(&mut market, run(1), Some(in_queue(URGENT)), 5);

@@ -94,6 +94,7 @@ impl Compiler<'_> {
         if let Code::Images(code) = &mut task.container.code {
             code.late = late;
         }
+        task.priority = step.priority.unwrap_or_default();
         if let Some(retry) = retry(step, self.common.defaults) {
             check_retry(retry, &place.field("retry"))?;
             let has_pauses = retry.delay.is_some() || retry.factor.is_some();

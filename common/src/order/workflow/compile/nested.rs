@@ -87,7 +87,7 @@ impl<'a> Compiler<'a> {
         let compiler = Compiler::new(self.common, names(inputs), self.depth + 1);
         let plan = compiler.plan(steps, output.as_ref(), place)?;
         let id = self.reserve(name, place)?;
-        let child = Child { plan, inputs: inputs.clone(), detached: *detached };
+        let child = Child { name: None, plan, inputs: inputs.clone(), detached: *detached };
         self.set(id, Body::Child(Box::new(child)));
         Ok(id)
     }

@@ -24,7 +24,10 @@ pub const CALLBACKS: Field = Field::new(
 const CALLBACK: Shape = Shape {
     name: "NewCallback",
     fields: &[
-        texts("on", "running, succeeded, failed or cancelled; the last three if left out"),
+        texts(
+            "on",
+            "running, progress, block, succeeded, failed or cancelled; the last three if left out",
+        ),
         text("when", "An expression over `event` and `inputs`; where it gives false, none is made"),
         one("call", &CALL, "The request, POST where it names no method; its body is the event")
             .required(),
@@ -89,7 +92,7 @@ fn read_events(callback: &mut Loose) -> Result<BTreeSet<RunEvent>> {
         return Ok(RunEvent::ENDS.into());
     }
     let event = |name: &String| {
-        let problem = "must be of running, succeeded, failed and cancelled";
+        let problem = "must be of running, progress, block, succeeded, failed and cancelled";
         RunEvent::from_name(name).ok_or_else(|| Error::field(field.as_str(), problem))
     };
     names.iter().map(event).collect()

@@ -2,6 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use super::{Compiler, Part, refused, template};
+use crate::api::tork::document::{Mount, Registry, Retry, Step, Task, Texts, list, text, texts};
+use crate::api::tork::figures;
+use crate::error::Result;
 use common::call::Waits;
 use common::compute::container::{
     Command, ContainerPath, ContainerSpec, Content, Isolation, Network, Parts, Profile, Program,
@@ -14,11 +18,7 @@ use common::plan::{
     Code, Container, ContainerTask, ImageCode, LateText, PROGRESS_FILE, Reads, TextPlace,
     VALUE_FILE,
 };
-
-use super::{Compiler, Part, refused, template};
-use crate::api::tork::document::{Mount, Registry, Retry, Step, Task, Texts, list, text, texts};
-use crate::api::tork::figures;
-use crate::error::Result;
+use common::run::scheduling::TaskPriority;
 
 /// What a container has that asks for nothing.
 const NEEDS: Resources = Resources::new(1000, 1024).with_disk(2048);
@@ -140,7 +140,8 @@ impl Compiler<'_> {
         let spec = spec.map_err(|error| refused(&place, error))?;
         let images = images.into_iter().map(OrderedPlan::image).collect();
         let queue = self.queue(part, &place, task)?;
-        self.is_urgent |= task.priority.or(part.defaults.priority).is_some_and(|of| of > 0);
+        let priority = priority(part, &place, task)?;
+        self.is_urgent |= !priority.is_usual();
         let (retries, waits) = waits(task.retry.as_ref().or(part.defaults.retry.as_ref()));
         Ok(ContainerTask {
             container: Container {
@@ -159,6 +160,7 @@ impl Compiler<'_> {
             waits,
             require_results: false,
             deterministic: false,
+            priority,
             is_reserved: false,
         })
     }
@@ -271,6 +273,12 @@ fn needs(part: Part<'_>, place: &str, task: &Task) -> Result<Resources> {
         needs.memory_mib = mib.ok_or_else(|| refused(place, "invalid memory value"))?;
     }
     Ok(needs)
+}
+
+fn priority(part: Part<'_>, place: &str, task: &Task) -> Result<TaskPriority> {
+    let number = task.priority.or(part.defaults.priority).unwrap_or(0);
+    let number = u8::try_from(number).unwrap_or(u8::MAX);
+    TaskPriority::try_from(number).map_err(|error| refused(place, format!("priority {error}")))
 }
 
 /// Names of GPUs, of which a task gets one: how many there are, and which of a machine, nobody can

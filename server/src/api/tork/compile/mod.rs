@@ -23,7 +23,7 @@ use common::run::scheduling::Priority;
 use common::run::spec::RunScope;
 use common::secret::SecretId;
 
-use super::document::{self, Defaults, Job, SubJob, Task, list, text, texts};
+use super::document::{self, Defaults, Job, Permission, SubJob, Task, list, text, texts};
 use super::shown::redact::Redactor;
 use crate::error::{Error, Result};
 use crate::jobs::plans::Secret;
@@ -32,6 +32,8 @@ use crate::jobs::plans::Secret;
 pub const QUEUE: &str = "default";
 /// What an element of a list is called where the list says nothing.
 const ITEM: &str = "item";
+/// The role that every user has.
+const PUBLIC: &str = "public";
 /// The names of values that only the server reads begin so.
 pub const HIDDEN_VAR: &str = "_result_";
 
@@ -57,10 +59,7 @@ pub type Queues = BTreeMap<Label, QueueId>;
 /// # Errors
 /// It asks for what no plan can do.
 pub fn compile(id: JobId, job: &Job, queues: &Queues) -> Result<Compiled> {
-    if !list(job.permissions.as_ref()).is_empty() {
-        let why = "are those of the workspace, whose members see all of its jobs: leave them out";
-        return Err(refused("permissions", why));
-    }
+    check_permissions(list(job.permissions.as_ref()))?;
     let mut compiler = Compiler {
         job: id,
         images: Vec::new(),
@@ -96,6 +95,18 @@ pub fn compile(id: JobId, job: &Job, queues: &Queues) -> Result<Compiled> {
     let callbacks = webhooks::callbacks(&told, list(job.webhooks.as_ref()))?;
     let work = OrderedPlan { plan, images, scope, document };
     Ok(Compiled { work, secrets, unknown_queues, priority, callbacks })
+}
+
+/// One permission is enough to see a job, and every user has the role `public`. What would keep
+/// members of the workspace from a job is refused: all of them see it.
+fn check_permissions(permissions: &[Permission]) -> Result<()> {
+    let is_public = |permission: &Permission| text(permission.role.as_ref()) == PUBLIC;
+    if permissions.is_empty() || permissions.iter().any(is_public) {
+        return Ok(());
+    }
+    let why = "would hide the job from members of the workspace, who see all of its jobs: leave \
+               them out, or use another workspace";
+    Err(refused("permissions", why))
 }
 
 fn refused(place: &str, why: impl std::fmt::Display) -> Error {
@@ -304,6 +315,7 @@ impl Compiler<'_> {
         let part = Part { defaults: &defaults, inputs: &known };
         let tasks = list(subjob.tasks.as_ref());
         let plan = self.plan(part, tasks, text(subjob.output.as_ref()))?;
-        Ok(Child { plan, inputs, detached: subjob.detached.unwrap_or(false) })
+        let (name, detached) = (subjob.name.clone(), subjob.detached.unwrap_or(false));
+        Ok(Child { name, plan, inputs, detached })
     }
 }

@@ -150,9 +150,39 @@ fn compile_tells_the_receivers_of_webhooks() {
     assert_eq!(callbacks[0].late.len(), 2);
     assert!(callbacks[0].work.call.headers.contains_key("A"));
     assert!(!serde_json::to_string(&compiled.callbacks).unwrap().contains("hidden"));
+    let on: Vec<_> = callbacks.iter().map(|callback| callback.on.len()).collect();
+    assert_eq!(on, [4]);
     let sub_job = "{name: x, tasks: [{name: a, subjob: {name: s, webhooks: [{url: u}], tasks: [
         {name: b, image: i}]}}]}";
     assert!(refusal(sub_job).contains("webhooks of the job itself"));
+}
+
+#[test]
+fn compile_refuses_permissions_that_would_hide_a_job() {
+    let of = |permissions: &str| {
+        compiled(&format!(
+            "{{name: x, permissions: [{permissions}], tasks: [{{name: a, image: i}}]}}"
+        ))
+    };
+
+    for permissions in ["", "{role: public}", "{user: anna}, {role: public}"] {
+        assert!(of(permissions).is_ok(), "{permissions}");
+    }
+    for permissions in ["{user: anna}", "{role: ops}, {user: public}"] {
+        let told = of(permissions).unwrap_err().to_string();
+        assert!(told.starts_with("permissions: would hide the job"), "{told}");
+    }
+}
+
+#[test]
+fn compile_ranks_tasks_of_a_job_by_their_priorities() {
+    let text = "{name: x, defaults: {priority: 2}, tasks: [
+        {name: p, parallel: {tasks: [{name: a, image: i, priority: 9}, {name: b, image: i}]}}]}";
+
+    let plan = compiled(text).unwrap().work.plan;
+
+    let priorities: Vec<u8> = plan.container_tasks().map(|task| task.priority.into()).collect();
+    assert_eq!(priorities, [9, 2]);
 }
 
 #[test]

@@ -21,9 +21,39 @@ use crate::error::Result;
 const PAUSES_SECS: [u32; 4] = [2, 4, 6, 8];
 const TIMEOUT_SECS: u32 = 5;
 const CONTENT_TYPE: &str = "application/json; charset=UTF-8";
-/// The states of jobs, by the events of runs.
-const STATE: &str = "{\"running\": \"RUNNING\", \"succeeded\": \"COMPLETED\", \
-                     \"failed\": \"FAILED\", \"cancelled\": \"CANCELLED\"}[event.state]";
+/// The states of jobs and of tasks, by those of runs and of blocks.
+const STATES: &str = "{\"running\": \"RUNNING\", \"succeeded\": \"COMPLETED\", \
+                      \"skipped\": \"SKIPPED\", \"failed\": \"FAILED\", \
+                      \"cancelled\": \"CANCELLED\"}";
+/// What names a task.
+const TASK: &str = "replace(event.block_task, \"-\", \"\")";
+
+/// What a webhook is told of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Event {
+    JobState,
+    JobProgress,
+    TaskState,
+}
+
+impl Event {
+    fn read(name: &str) -> Option<Self> {
+        match name {
+            "" | "job.StateChange" | "job.StatusChange" => Some(Self::JobState),
+            "job.Progress" => Some(Self::JobProgress),
+            "task.StateChange" => Some(Self::TaskState),
+            _ => None,
+        }
+    }
+
+    fn of_run(self) -> BTreeSet<RunEvent> {
+        match self {
+            Self::JobState => RunEvent::STATES.into(),
+            Self::JobProgress => [RunEvent::Progress].into(),
+            Self::TaskState => [RunEvent::Block].into(),
+        }
+    }
+}
 
 /// What all events of a job have in common.
 pub(super) struct Job<'a> {
@@ -43,21 +73,20 @@ pub(super) fn callbacks(job: &Job<'_>, webhooks: &[Webhook]) -> Result<Callbacks
 
 fn callback(job: &Job<'_>, n: usize, webhook: &Webhook) -> Result<OrderedCallback> {
     let place = format!("webhooks[{n}]");
-    match text(webhook.event.as_ref()) {
-        "" | "job.StateChange" | "job.StatusChange" => {}
-        event => {
-            let why = format!("{event:?} is not told by this server: use job.StateChange");
-            return Err(refused(&place, why));
-        }
-    }
+    let name = text(webhook.event.as_ref());
+    let event = Event::read(name).ok_or_else(|| {
+        let why = "is not told by this server: use job.StateChange, job.Progress or \
+                   task.StateChange";
+        refused(&place, format!("{name:?} {why}"))
+    })?;
     let when = match text(webhook.condition.as_ref()) {
         "" => None,
-        condition => Some(template(&place, &when(job, &place, condition)?)?),
+        condition => Some(template(&place, &when(job, event, &place, condition)?)?),
     };
     let mut call = Call::new(Method::Post, text(webhook.url.as_ref()));
     call.timeout_secs = TIMEOUT_SECS;
     call.headers.insert("content-type".to_owned(), HeaderText::Text(CONTENT_TYPE.to_owned()));
-    let body = template(&place, &body(job))?;
+    let body = template(&place, &body(job, event))?;
     let mut late = vec![LateCallText { place: CallPlace::Body, text: body }];
     for (name, value) in texts(webhook.headers.as_ref()) {
         let value_of = template(&place, value)?;
@@ -69,8 +98,7 @@ fn callback(job: &Job<'_>, n: usize, webhook: &Webhook) -> Result<OrderedCallbac
         }
     }
     let retry = Retry { waits: Waits::Table(PAUSES_SECS.to_vec()), honours_retry_after: false };
-    let on: BTreeSet<RunEvent> = RunEvent::ALL.into();
-    Ok(OrderedCallback { on, when, work: CallWork { call, retry }, late })
+    Ok(OrderedCallback { on: event.of_run(), when, work: CallWork { call, retry }, late })
 }
 
 /// What a job is called, as an expression gives it.
@@ -94,119 +122,79 @@ fn fixed(job: &Job<'_>) -> String {
     format!("fromJSON(fromBase64(\"{}\"))", BASE64.encode(fixed.to_string().as_bytes()))
 }
 
-/// A summary of the job, without what is empty.
-fn body(job: &Job<'_>) -> String {
+/// A summary of the job or of its task, without what is empty.
+fn body(job: &Job<'_>, event: Event) -> String {
+    let of = match event {
+        Event::JobState | Event::JobProgress => summary_of_job(job),
+        Event::TaskState => summary_of_task(job),
+    };
     format!(
-        "{{{{ let fixed = {fixed}; let state = {STATE}; let job = {{\"id\": {id}, \
+        "{{{{ {of}; fromPairs(filter(toPairs(summary), #[1] != nil && string(#[1]) != \"\")) }}}}"
+    )
+}
+
+fn summary_of_job(job: &Job<'_>) -> String {
+    format!(
+        "let fixed = {fixed}; let state = {STATES}[event.state]; \
+         let done = int(event.blocks_done == \"\" ? \"0\" : event.blocks_done); \
+         let summary = {{\"id\": {id}, \
          \"name\": fixed.name, \"description\": fixed.description, \"tags\": fixed.tags, \
          \"inputs\": fixed.inputs, \"state\": state, \"createdAt\": event.accepted_at, \
          \"startedAt\": event.started_at, \
          \"completedAt\": state == \"COMPLETED\" ? event.ended_at : \"\", \
          \"failedAt\": state in [\"FAILED\", \"CANCELLED\"] ? event.ended_at : \"\", \
-         \"position\": state == \"COMPLETED\" ? fixed.taskCount + 1 : 1, \
+         \"position\": state == \"COMPLETED\" ? fixed.taskCount + 1 : done + 1, \
+         \"progress\": state == \"COMPLETED\" ? 100 : \
+         done == 0 ? nil : round(done * 10000 / fixed.taskCount) / 100, \
          \"taskCount\": fixed.taskCount, \"result\": event.output, \
-         \"error\": state == \"FAILED\" ? event.error : \"\"}}; \
-         fromPairs(filter(toPairs(job), #[1] != nil && string(#[1]) != \"\")) }}}}",
+         \"error\": state == \"FAILED\" ? event.error : \"\"}}",
         fixed = fixed(job),
         id = id(job),
     )
 }
 
-/// A condition over `job`, whose members have the names that Go gives them.
-fn when(job: &Job<'_>, place: &str, condition: &str) -> Result<String> {
+fn summary_of_task(job: &Job<'_>) -> String {
+    format!(
+        "let state = {STATES}[event.block_state]; \
+         let summary = {{\"id\": {TASK}, \"jobId\": {id}, \"name\": event.block, \
+         \"position\": int(event.block_place), \"state\": state, \
+         \"createdAt\": event.block_opened_at, \
+         \"scheduledAt\": state == \"SKIPPED\" ? \"\" : event.block_opened_at, \
+         \"startedAt\": state == \"RUNNING\" ? event.at : \"\", \
+         \"completedAt\": state in [\"COMPLETED\", \"SKIPPED\"] ? event.at : \"\", \
+         \"failedAt\": state in [\"FAILED\", \"CANCELLED\"] ? event.at : \"\", \
+         \"result\": event.block_output, \
+         \"error\": state == \"FAILED\" ? event.error : \"\"}}",
+        id = id(job),
+    )
+}
+
+/// A condition over `job` and, where it is told of tasks, `task`. Their members have the names that
+/// Go gives them.
+fn when(job: &Job<'_>, event: Event, place: &str, condition: &str) -> Result<String> {
     let plain = condition.trim();
     let inner = plain.strip_prefix("{{").and_then(|rest| rest.strip_suffix("}}"));
     let inner = inner.unwrap_or(plain);
     if inner.contains("{{") {
         return Err(refused(place, "if must be one expression"));
     }
+    let task = match event {
+        Event::JobState | Event::JobProgress => String::new(),
+        Event::TaskState => format!(
+            "let task = {{\"ID\": {TASK}, \"JobID\": job.ID, \"Name\": event.block, \
+             \"Position\": int(event.block_place), \"State\": {STATES}[event.block_state], \
+             \"Result\": event.block_output, \"Error\": event.error}}; "
+        ),
+    };
     Ok(format!(
-        "{{{{ let fixed = {fixed}; let state = {STATE}; let job = {{\"ID\": {id}, \
+        "{{{{ let fixed = {fixed}; let state = {STATES}[event.state]; let job = {{\"ID\": {id}, \
          \"Name\": fixed.name, \"Description\": fixed.description, \"Tags\": fixed.tags, \
          \"Inputs\": fixed.inputs, \"State\": state, \"TaskCount\": fixed.taskCount, \
-         \"Result\": event.output, \"Error\": event.error}}; ({inner}) == true }}}}",
+         \"Result\": event.output, \"Error\": event.error}}; {task}({inner}) == true }}}}",
         fixed = fixed(job),
         id = id(job),
     ))
 }
 
 #[cfg(test)]
-mod tests {
-    use common::expression::{Fixed, Scope, evaluate_text};
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn document() -> Value {
-        json!({"name": "a {{ b }} \"c\"", "tags": ["t"], "tasks": [{}, {}]})
-    }
-
-    fn told(webhook: &Webhook, state: &str) -> (Option<String>, String) {
-        let document = document();
-        let id = JobId::new(Uuid::from_u128(7));
-        let job = Job { id, is_scheduled: false, document: &document };
-        let callbacks = callbacks(&job, std::slice::from_ref(webhook)).unwrap();
-        let callback = callbacks.iter().next().unwrap().clone();
-        let mut scope = Scope::default();
-        scope.set(
-            "event",
-            json!({"state": state, "output": "x", "ended_at": "2026-01-01T00:00:00Z"}),
-        );
-        let text = |template| evaluate_text(template, &scope, &Fixed::default()).unwrap();
-        (callback.when.as_ref().map(text), text(&callback.late[0].text))
-    }
-
-    fn webhook(condition: Option<&str>) -> Webhook {
-        let url = Some("https://h.example/".to_owned());
-        Webhook { url, condition: condition.map(str::to_owned), ..Webhook::default() }
-    }
-
-    #[test]
-    fn webhook_gets_a_summary_without_what_is_empty() {
-        let (when, body) = told(&webhook(None), "succeeded");
-
-        assert_eq!(when, None);
-        assert_eq!(
-            serde_json::from_str::<Value>(&body).unwrap(),
-            json!({
-                "id": "00000000000000000000000000000007",
-                "name": "a {{ b }} \"c\"",
-                "tags": ["t"],
-                "state": "COMPLETED",
-                "completedAt": "2026-01-01T00:00:00Z",
-                "position": 3,
-                "taskCount": 2,
-                "result": "x",
-            })
-        );
-    }
-
-    #[test]
-    fn webhook_is_told_what_its_condition_says() {
-        for (condition, state, expected) in [
-            ("{{ job.State == 'COMPLETED' }}", "succeeded", "true"),
-            ("job.State == 'COMPLETED'", "failed", "false"),
-            ("{{ job.State in ['FAILED', 'CANCELLED'] }}", "cancelled", "true"),
-            ("{{ job.Name contains 'b' && job.TaskCount == 2 }}", "running", "true"),
-        ] {
-            let (when, _) = told(&webhook(Some(condition)), state);
-            assert_eq!(when.as_deref(), Some(expected), "{condition} {state}");
-        }
-    }
-
-    #[test]
-    fn webhook_of_what_is_not_told_is_refused() {
-        let document = document();
-        let id = JobId::new(Uuid::from_u128(7));
-        let job = Job { id, is_scheduled: false, document: &document };
-        let refusal = |webhook: Webhook| callbacks(&job, &[webhook]).unwrap_err().to_string();
-
-        let event = Some("task.Progress".to_owned());
-        let told = refusal(Webhook { event, ..webhook(None) });
-        assert!(told.contains("job.StateChange"), "{told}");
-        let told = refusal(webhook(Some("{{ secrets.a }}")));
-        assert!(told.contains("names what is not there"), "{told}");
-        let url = Some("nowhere".to_owned());
-        assert!(refusal(Webhook { url, ..Webhook::default() }).contains("webhooks"));
-    }
-}
+mod tests;

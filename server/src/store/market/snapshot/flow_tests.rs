@@ -7,6 +7,7 @@ use common::plan::{
     TextPlace,
 };
 use common::protocol::Outcome;
+use common::run::scheduling::TaskPriority;
 use common::run::spec::RunSpec;
 use common::testing as build;
 use uuid::Uuid;
@@ -34,6 +35,7 @@ fn task(name: &str, text: &str) -> Block {
         waits: None,
         require_results: false,
         deterministic: false,
+        priority: TaskPriority::default(),
         is_reserved: false,
     };
     Block::new(name, Body::Container(Box::new(work)))
