@@ -50,7 +50,7 @@ async fn options(world: &World, folder: &Path, cores: u32) -> Result<node::Optio
         allowed: node::Allowed::default(),
         container_uids: node::IdRange::default(),
         jobs: node::Jobs::OfOne,
-        disk: node::DiskShare { bytes: Some(16 << 30), keep_free: 0, nodes: 1 },
+        disk: node::DiskShare { bytes: Some(256 << 30), keep_free: 0, nodes: 1 },
         local_images: false,
         caches: node::CacheSizes::default(),
         label: Some("bench".to_owned()),
