@@ -22,7 +22,8 @@ pub struct LiveLease {
     /// What the texts of its container read, where some are known only now.
     pub late: Option<Late>,
     pub stored: Stored,
-    pub log: AttemptLog,
+    /// Its last lines can come when it has ended.
+    pub log: Arc<AttemptLog>,
 }
 
 /// What the texts of a container read that are known only when its task begins.
@@ -211,5 +212,5 @@ fn inputs(market: &Market, lease: Lease) -> Option<LiveLease> {
     let late = late.map(|frozen| Late { frozen: Arc::clone(frozen), index: lease.task.index });
     let (spec, block) = (Arc::clone(&run.spec), stage.block);
     let (stored, log) = (Stored::default(), AttemptLog::default());
-    Some(LiveLease { spec, block, inputs, late, stored, log })
+    Some(LiveLease { spec, block, inputs, late, stored, log: Arc::new(log) })
 }

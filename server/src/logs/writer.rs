@@ -5,6 +5,7 @@
 //! the queue meanwhile stays with the nodes.
 
 mod intake;
+mod remembered;
 #[cfg(test)]
 mod tests;
 
@@ -22,12 +23,13 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::coordinator::leases::{Leases, LiveLease, LogEnd};
+use crate::coordinator::leases::{AttemptLog, Leases, LiveLease, LogEnd};
 use crate::coordinator::{Coordinator, StoredLines};
 use crate::store;
 use crate::store::logs::{Batch, End, numbers, tail};
 use crate::store::market::tasks::attempts;
 use crate::store::{Db, begin};
+use remembered::Remembered;
 
 /// Messages that may wait; each has at most `LOGS_BYTES_MAX` of text.
 const QUEUE_MAX: usize = 256;
@@ -45,6 +47,7 @@ const COMMIT_MAX: Duration = Duration::from_secs(60);
 pub struct LogWriter {
     queue: mpsc::Sender<Message>,
     leases: Leases,
+    remembered: Arc<Remembered>,
 }
 
 /// Lines that a node sent in one message.
@@ -58,6 +61,8 @@ struct Part {
     node: NodeId,
     /// `None` where the attempt has ended, or never was.
     live: Option<Arc<LiveLease>>,
+    /// `None` where it is not known whether the attempt was the node's.
+    log: Option<Arc<AttemptLog>>,
     batch: LogBatch,
 }
 
@@ -71,16 +76,18 @@ impl LogWriter {
     ) -> (Self, impl Future<Output = ()> + Send) {
         let (queue, messages) = mpsc::channel(QUEUE_MAX);
         let work = Work { db, coordinator, stop };
-        (Self { queue, leases }, work.run(messages))
+        (Self { queue, leases, remembered: Arc::default() }, work.run(messages))
     }
 
     /// Stores lines that a node sends, and gives up to which line each of the logs is safe. What is
     /// not stored soon is left out: the node sends it again.
     pub async fn store(&self, node: NodeId, logs: Vec<LogBatch>) -> Vec<(Lease, u32)> {
         let safe = logs.iter().map(|batch| (batch.lease, batch.end())).collect();
-        let part = |batch: LogBatch| Part { node, live: self.leases.get(node, batch.lease), batch };
         let (stored, done) = oneshot::channel();
-        let message = Message { parts: logs.into_iter().map(part).collect(), stored };
+        let message = Message {
+            parts: logs.into_iter().map(|batch| self.part(node, batch)).collect(),
+            stored,
+        };
         let stored = async {
             self.queue.send(message).await.ok()?;
             done.await.ok()
@@ -89,6 +96,18 @@ impl LogWriter {
             Ok(Some(())) => safe,
             Ok(None) | Err(_) => Vec::new(),
         }
+    }
+
+    fn part(&self, node: NodeId, batch: LogBatch) -> Part {
+        let live = self.leases.get(node, batch.lease);
+        let log = match &live {
+            Some(live) => {
+                self.remembered.put(node, batch.lease, &live.log);
+                Some(Arc::clone(&live.log))
+            }
+            None => self.remembered.get(node, batch.lease),
+        };
+        Part { node, live, log, batch }
     }
 }
 
@@ -142,7 +161,7 @@ impl Work {
                 Err(error) => error,
             };
             // They may have been stored, and the answer lost.
-            parts.iter().filter_map(|part| part.live.as_ref()).for_each(|l| l.log.set_end(None));
+            parts.iter().filter_map(|part| part.log.as_ref()).for_each(|log| log.set_end(None));
             refused += u32::from(!store::is_away(&error) && !store::is_full(&error));
             tracing::warn!(error = %chain(&error), "lines of logs are not stored yet");
             if refused == TRIES {
@@ -176,8 +195,10 @@ impl Work {
     fn tell(&self, parts: &[&Part], written: &Written) {
         let mut live = HashMap::new();
         for part in parts {
+            if let Some(log) = &part.log {
+                log.set_end(written.ends.get(&part.batch.lease).copied().flatten());
+            }
             if let Some(lease) = &part.live {
-                lease.log.set_end(written.ends.get(&part.batch.lease).copied().flatten());
                 live.insert(part.batch.lease, lease);
             }
         }
@@ -221,8 +242,8 @@ impl Ends {
     ) -> Result<Option<&mut LogEnd>, store::Error> {
         let lease = part.batch.lease;
         if !self.known.contains_key(&lease) {
-            let end = match &part.live {
-                Some(live) if let Some(end) = live.log.end() => Some(end),
+            let end = match &part.log {
+                Some(log) if let Some(end) = log.end() => Some(end),
                 Some(_) => Some(self.look_up(db, lease).await?),
                 // Its receipt may have been settled before its last lines were stored.
                 None if attempts::is_of(db, part.node, lease).await? => {

@@ -57,7 +57,7 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     node.stop().await?;
 
     let chunks = u64::from(args.chunks);
-    let plain = (before + after).mul_f64(f64::from(args.chunks) / f64::from(half * 2));
+    let plain = (before + after) * args.chunks / (half * 2);
     let mut report = Report::new("node: chunks that do nothing, from run to paid");
     report.row("chunks", Figure::whole(chunks), "");
     report.row("at a time", Figure::whole(args.slots.into()), "");

@@ -92,7 +92,7 @@ async fn frames_of_an_older_log_behind_the_end_of_a_newer_one_are_no_damage() {
 }
 
 #[tokio::test]
-async fn transaction_torn_by_a_power_cut_in_a_log_that_began_anew_is_accepted() {
+async fn transaction_torn_by_a_power_cut_in_a_log_that_began_again_is_accepted() {
     let killed = killed().await;
     let db = open(&killed.url).await.unwrap();
     db.execute_unprepared("PRAGMA wal_checkpoint(RESTART)").await.unwrap();
