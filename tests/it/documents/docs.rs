@@ -105,7 +105,6 @@ pages! {
     commands_of_the_backup_page_work: "operations/backup.md",
     commands_of_the_upgrade_page_work: "operations/upgrade.md",
     commands_of_the_key_rotation_page_work: "operations/key-rotation.md",
-    commands_of_the_capacity_page_work: "operations/capacity.md",
 }
 
 #[test]
