@@ -4,6 +4,7 @@
 //! whole statement, so a lost one costs time and nothing else.
 
 mod ahead;
+mod exchange;
 mod pause;
 pub mod slots;
 
@@ -14,10 +15,7 @@ use std::time::Duration;
 use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
 use common::error_chain::chain;
-use common::protocol::{
-    Assignment, Held, Orders, Outcome, Probe, RECEIPTS_BYTES_MAX, Receipt, SignedReceipt, Sync,
-    Work,
-};
+use common::protocol::{Assignment, Outcome, Probe, Receipt, SignedReceipt, Work};
 use common::run::task::Lease;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,15 +26,11 @@ use tracing::Instrument as _;
 
 use crate::agent::slots::{Needs, Refused, Slots};
 use crate::attempt::{self, Attempt, Event, Tools};
-use crate::link;
 use crate::machine::device::Gpu;
-use crate::runtime::docker::now_us;
 use crate::server_client::ServerClient;
 use ahead::Ahead;
-use pause::{Pause, Reply};
+use pause::Pause;
 
-/// How long the server may hold an answer back.
-const WAIT_MS: u32 = 5000;
 /// One that the server holds, and one that cannot wait for it.
 const IN_FLIGHT_MAX: usize = 2;
 /// Settled attempts that are remembered, against orders that were under way at the time.
@@ -45,8 +39,6 @@ const SETTLED_MAX: usize = 4096;
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How long a probe of the engine may take.
 const PROBE_MAX: Duration = Duration::from_secs(30);
-/// What a receipt costs in a message beside its bytes.
-const RECEIPT_OVERHEAD: usize = 128;
 
 /// What the owner lends.
 #[derive(Debug, Clone)]
@@ -110,20 +102,6 @@ pub async fn run<R: ServerClient>(
     end
 }
 
-/// What a message carried.
-#[derive(Debug)]
-struct Sent {
-    at: Instant,
-    /// It had receipts, so that the server does not keep its answer back.
-    is_urgent: bool,
-    /// The end of each log in it.
-    logs: Vec<(Lease, u32)>,
-    /// The result of a probe.
-    probed: bool,
-    /// The samples in it.
-    sampled: Vec<(i64, Lease)>,
-}
-
 struct Agent<R> {
     lending: Lending,
     incarnation: u64,
@@ -180,115 +158,6 @@ impl<R: ServerClient> Agent<R> {
             urgent: false,
             pending: false,
             joined: false,
-        }
-    }
-
-    /// Everything there is to say now, within the limits of one message.
-    fn message(&mut self) -> (Sync, Sent) {
-        // What an attempt wrote comes with its receipt or before it, whichever message is lost.
-        self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
-        let logs = self.tools.logs.batches();
-        let mut holding = self.slots.held(self.now_ms(), *self.bucket_away.borrow_and_update());
-        for held in &mut holding {
-            held.progress = self.tools.progress.of(held.lease);
-        }
-        let (mut receipts, mut bytes) = (Vec::new(), 0);
-        for (lease, receipt) in &self.receipts {
-            bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
-            bytes += receipt.contents.bytes();
-            // A large one goes alone.
-            let fits = bytes <= RECEIPTS_BYTES_MAX || receipts.is_empty();
-            if fits && !self.tools.logs.has_unsent(lease) {
-                receipts.push(receipt.clone());
-            } else {
-                let (running_ms, waits_for_bucket, progress) = (None, false, None);
-                let held = Held { lease: *lease, running_ms, waits_for_bucket, progress };
-                holding.push(held);
-            }
-        }
-        let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
-        (self.urgent, self.pending) = (false, false);
-        let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
-        let samples = self.tools.engine.samples().settled(now_us());
-        let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();
-        let sent = Sent {
-            at: Instant::now(),
-            is_urgent: !receipts.is_empty(),
-            logs: logs.iter().map(|batch| (batch.lease, batch.end())).collect(),
-            probed,
-            sampled,
-        };
-        self.number += 1;
-        let message = Sync {
-            incarnation: self.incarnation,
-            number: self.number,
-            token: self.lending.token.clone(),
-            capacity: self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
-            prefetch: self.ahead.tasks(Instant::now()),
-            device: self.lending.device.clone(),
-            holding,
-            receipts,
-            logs,
-            samples,
-            probe: self.probe.clone(),
-            // With more to say, the answer should not keep us waiting.
-            wait_ms: if more { 0 } else { WAIT_MS },
-        };
-        (message, sent)
-    }
-
-    /// Takes in what the server answered.
-    fn apply_orders(
-        &mut self,
-        answer: Result<Orders, link::Error>,
-        sent: &Sent,
-    ) -> Result<Reply, NotJoined> {
-        match answer {
-            Ok(Orders::Work { works, assign, cancel, settled, logged, probe }) => {
-                if !self.joined {
-                    self.joined = true;
-                    tracing::info!(label = self.lending.device.label, "joined the server");
-                }
-                if sent.is_urgent {
-                    self.ahead.answered(sent.at.elapsed());
-                }
-                if sent.probed {
-                    self.probe = None;
-                }
-                if probe {
-                    self.start_probe();
-                }
-                self.tools.engine.samples().sent(&sent.sampled);
-                for (lease, end) in logged {
-                    self.tools.logs.confirmed(lease, end);
-                }
-                // What is not safe yet goes once more.
-                sent.logs.iter().for_each(|(lease, end)| self.tools.logs.again_below(lease, *end));
-                let repeated = cancel.iter().filter(|lease| !self.cancel(lease)).count();
-                let no_change = repeated > 0
-                    && repeated == cancel.len()
-                    && settled.is_empty()
-                    && assign.is_empty();
-                settled.iter().for_each(|lease| self.settle(*lease));
-                let works: Vec<_> = works.into_iter().map(Arc::new).collect();
-                assign.into_iter().for_each(|assignment| self.assign(assignment, &works));
-                Ok(if no_change { Reply::NoChange } else { Reply::Orders })
-            }
-            Ok(Orders::Refused(why)) => {
-                self.tools.logs.failed();
-                Err(NotJoined(why))
-            }
-            Err(error) => {
-                // Of a connection that is missing the link speaks.
-                if !matches!(error, link::Error::Disconnected) {
-                    tracing::warn!(
-                        error = %chain(&error),
-                        "sync failed; running attempts continue"
-                    );
-                }
-                self.tools.logs.failed();
-                Ok(Reply::Nothing)
-            }
         }
     }
 

@@ -9,8 +9,8 @@ use std::sync::Arc;
 use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
-    Contents, Failure, InputFile, Inputs, Level, OUTPUT_BYTES_MAX, Outcome, Output,
-    RECEIPT_BYTES_MAX, Receipt, SignedReceipt, Work, WorkPackage,
+    Contents, Failure, InputFile, Inputs, Level, Outcome, Output, Receipt, SignedReceipt, Work,
+    WorkPackage,
 };
 use common::run::task::Lease;
 use common::secret::Secret;
@@ -19,7 +19,6 @@ use tokio::sync::{Semaphore, SemaphorePermit, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::attempt::results::{ResultFile, Results};
 use crate::disk::{Disk, Share};
 use crate::files::data_dir::DataDir;
 use crate::files::tree::Scratch;
@@ -27,7 +26,6 @@ use crate::files::tree::dir_with_mode;
 use crate::logs::LogBook;
 use crate::machine::device::Gpu;
 use crate::metrics::NodeMetrics;
-use crate::runtime::Launch;
 use crate::runtime::docker::{Docker, Image};
 use crate::runtime::launch::{self, Folders, Launches};
 use crate::runtime::warm::Pool;
@@ -38,6 +36,7 @@ use crate::storage::packages::{Package, Packages};
 use containers::{Containers, Ran};
 use progress::Progress;
 use stopped::{Stopped, failed, judge, short};
+use storing::store_results;
 use warmed::Warmed;
 
 mod containers;
@@ -46,13 +45,12 @@ pub mod progress;
 pub mod results;
 pub mod room;
 mod stopped;
+mod storing;
 mod value;
 mod warmed;
 
 /// Inputs and results of one attempt that move at the same time.
 const FILES_AT_ONCE: usize = 8;
-/// What a receipt has beside its outputs, with room to spare.
-const RECEIPT_OVERHEAD: usize = 1024;
 
 /// What all attempts of a node share.
 #[derive(Debug)]
@@ -320,28 +318,6 @@ async fn secrets<R: ServerClient>(lease: Lease, tools: &Tools<R>) -> Result<Vec<
     })
 }
 
-/// Stores what the container wrote, but for what travels with the receipt.
-async fn store_results<R: ServerClient>(
-    launch: &Launch,
-    tools: &Tools<R>,
-    bytes_max: u64,
-    stop: &CancellationToken,
-) -> Result<(Vec<Output>, Contents), Stopped> {
-    let (lease, at) = (launch.lease, launch.results.clone());
-    let collecting = tokio::task::spawn_blocking(move || {
-        results::collect(&at.host, Path::new(at.inside.as_str()), bytes_max)
-    });
-    let collected = collecting.await.map_err(io::Error::other)?;
-    let results = collected.map_err(|error| failed(Failure::Results, &error))?;
-    if let Some(warning) = results.warning() {
-        tools.logs.note(lease, Level::Info, launch.redactor.text(&warning));
-    }
-    let Results { files, contents, .. } = results;
-    fits_a_receipt(&files)?;
-    until(stop, store(lease, tools, &files)).await?;
-    Ok((files.into_iter().map(output).collect(), contents))
-}
-
 /// What an attempt gives that has done its work.
 struct Given {
     outputs: Vec<Output>,
@@ -413,29 +389,6 @@ async fn tell(events: &mpsc::Sender<Event>, event: Event) -> Result<(), Stopped>
     events.send(event).await.map_err(|_| Stopped::Cancelled)
 }
 
-/// Stores all results that do not travel with the receipt; those with the same bytes once.
-async fn store<R: ServerClient>(
-    lease: Lease,
-    tools: &Tools<R>,
-    files: &[ResultFile],
-) -> Result<(), Stopped> {
-    if files.iter().all(|file| file.is_small) {
-        return Ok(());
-    }
-    let _turn = turn(&tools.uploads).await?;
-    let mut stored = std::collections::HashSet::new();
-    let mut different = files.to_vec();
-    different.retain(|file| !file.is_small && stored.insert(file.digest));
-    stream::iter(different)
-        .map(async |file| {
-            transfer::put(&tools.remote, lease, file.size, file.digest, &file.path).await
-        })
-        .buffer_unordered(FILES_AT_ONCE)
-        .try_collect::<()>()
-        .await?;
-    Ok(())
-}
-
 async fn turn(turns: &Semaphore) -> Result<SemaphorePermit<'_>, Stopped> {
     turns.acquire().await.map_err(|_| Stopped::Cancelled)
 }
@@ -446,25 +399,6 @@ async fn until<T>(
     work: impl Future<Output = Result<T, Stopped>>,
 ) -> Result<T, Stopped> {
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
-}
-
-/// A receipt that no message can carry would never leave the node.
-fn fits_a_receipt(files: &[ResultFile]) -> Result<(), Stopped> {
-    let bytes: usize = files.iter().map(|file| file.name.len() + OUTPUT_BYTES_MAX).sum();
-    if bytes + RECEIPT_OVERHEAD <= RECEIPT_BYTES_MAX {
-        return Ok(());
-    }
-    let message = format!(
-        "there are {} result files, more than one task can give with names of this length (about \
-         {} are): write fewer or larger files",
-        files.len(),
-        (RECEIPT_BYTES_MAX - RECEIPT_OVERHEAD) * files.len() / bytes
-    );
-    Err(Stopped::Failed { failure: Failure::Results, message })
-}
-
-fn output(file: ResultFile) -> Output {
-    Output { name: file.name, size: file.size, digest: file.digest }
 }
 
 fn make_executable(file: &PathBuf) -> io::Result<()> {

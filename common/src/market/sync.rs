@@ -246,7 +246,7 @@ fn assignment(stage: TaskStage<'_>, lease: Lease) -> Option<Assignment> {
             let source = plan.chunks_of(stage.block).and_then(|block| plan.source_of(block));
             let file = (chunk.object.name.as_str(), chunk_key(source, &chunk.object));
             let (name, bytes) = (CHUNK_FILE.to_owned(), chunk.len());
-            // The market has no bytes: whoever sends the orders adds small ones.
+            // The market has no bytes: small ones are added where the orders are sent.
             let inputs = Inputs::File { name, bytes, content: None };
             (inputs, of_task(Some(file)))
         }

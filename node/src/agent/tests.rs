@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use common::digest::Digest;
-use common::protocol::{Inputs, Level, WorkPackage};
+use common::protocol::{Inputs, Level, Orders, Sync, WorkPackage};
 use tokio::task::JoinHandle;
 
 use super::pause::NO_CHANGE_GAP;
 use super::*;
+use crate::link;
 use crate::testing::{Asked, FakeServer, lease, number, opened, script_package, tools, work};
 
 const PATIENCE: Duration = Duration::from_secs(60);

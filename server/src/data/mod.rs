@@ -219,12 +219,12 @@ impl Data {
         Ok(())
     }
 
-    /// The size of an object of the bucket, or `None` where there is none.
+    /// The size of an object of the bucket; `None` where the bucket does not have it.
     pub async fn size(&self, key: &BlobKey) -> Result<Option<u64>, Error> {
         self.bucket.size(key).await
     }
 
-    /// The size and version of an object or a small result, or `None` where there is none.
+    /// The size and version of an object or a small result; `None` where neither exists.
     pub async fn stat(&self, key: &BlobKey) -> Result<Option<Stat>, Error> {
         if let Some(stat) = self.stat_small(key).await? {
             return Ok(Some(stat));

@@ -94,7 +94,7 @@ pub async fn judge<P: Port>(
     Ok(Receipt { outcome, ..receipt })
 }
 
-/// Why a success is none, if it is none; else its small results are counted.
+/// Why a success does not count. Where it counts, its small results are counted against the quota.
 async fn judge_success<P: Port>(
     port: &P,
     stored: &Stored,
