@@ -5,11 +5,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::figure::Figure;
-use super::fleet::{Fleet, Size};
-use super::job;
-use super::job::Progress;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::fleet::{Fleet, Size};
+use super::setup::job;
+use super::setup::job::Progress;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 
 const CUT_LIMIT: Duration = Duration::from_secs(60);

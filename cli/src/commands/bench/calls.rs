@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::figure::Figure;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 use crate::client::session::Session;
 

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::figure::Figure;
-use super::fleet::{Fleet, Size};
-use super::job;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::fleet::{Fleet, Size};
+use super::setup::job;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 
 const LIMIT: Duration = Duration::from_secs(900);

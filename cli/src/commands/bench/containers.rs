@@ -10,9 +10,9 @@ use common::compute::container::{Isolation, Profile};
 use node::own_task::OwnTask;
 use tokio::time::Instant;
 
-use super::container;
 use super::figure::Figure;
 use super::report::Report;
+use super::setup::container;
 use crate::client::failure::Failure;
 use crate::client::output::note;
 

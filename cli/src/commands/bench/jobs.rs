@@ -5,9 +5,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::figure::Figure;
-use super::job;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::job;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 
 #[derive(Debug, clap::Args)]

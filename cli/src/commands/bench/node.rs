@@ -8,12 +8,12 @@ use tokio::process::Command;
 use tokio::time::Instant;
 
 use super::figure::Figure;
-use super::job::Progress;
-use super::process::{self, Usage};
-use super::real_node::RealNode;
 use super::report::Report;
-use super::server_process::World;
-use super::{container, job};
+use super::setup::job::Progress;
+use super::setup::process::{self, Usage};
+use super::setup::real_node::RealNode;
+use super::setup::server_process::World;
+use super::setup::{container, job};
 use crate::client::failure::Failure;
 use crate::client::output::note;
 

@@ -6,13 +6,13 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 
-use super::container;
 use super::figure::Figure;
-use super::job;
-use super::job::Progress;
-use super::real_node::RealNode;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::container;
+use super::setup::job;
+use super::setup::job::Progress;
+use super::setup::real_node::RealNode;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 use crate::client::output::note;
 

@@ -8,7 +8,7 @@ use tokio::process::Command;
 
 use super::figure::Figure;
 use super::report::Report;
-use super::server_process::World;
+use super::setup::server_process::World;
 use crate::client::failure::Failure;
 
 /// All are due later than any benchmark ends.
