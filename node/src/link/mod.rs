@@ -21,6 +21,7 @@ use common::protocol::{Orders, Sync};
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::net::ssrf_guard::SsrfGuard;
@@ -29,6 +30,8 @@ pub use bucket::BucketError;
 
 /// How long a call waits for a connection.
 const CONNECTION_WAIT: Duration = Duration::from_secs(60);
+/// How long a message waits for its answer: longer than its stream lives, of whose end the swarm tells.
+const ANSWER_WAIT: Duration = Duration::from_secs(90);
 /// Blob streams open at once. The server grants a few more, so that a stream it has not yet seen
 /// end costs no refusal.
 const STREAMS_MAX: usize = 6;
@@ -163,13 +166,16 @@ impl Link {
         let (reply, answer) = oneshot::channel();
         let command = swarm::Command { message, reply };
         self.shared.commands.send(command).await.map_err(|_| Error::Disconnected)?;
-        answer.await.map_err(|_| Error::Disconnected)?
+        match timeout(ANSWER_WAIT, answer).await {
+            Ok(answered) => answered.map_err(|_| Error::Disconnected)?,
+            Err(_) => Err(Error::Io(io::ErrorKind::TimedOut.into())),
+        }
     }
 
     /// The server, as soon as there is a connection to it.
     async fn connected(&self) -> Result<PeerId, Error> {
         let mut server = self.shared.server.clone();
-        let found = tokio::time::timeout(CONNECTION_WAIT, server.wait_for(Option::is_some)).await;
+        let found = timeout(CONNECTION_WAIT, server.wait_for(Option::is_some)).await;
         match found {
             Ok(Ok(peer)) => peer.ok_or(Error::Disconnected),
             Ok(Err(_)) | Err(_) => Err(Error::Disconnected),

@@ -14,6 +14,7 @@ use libp2p::request_response::{self as messages, Message, ProtocolSupport, Respo
 use libp2p::swarm::{ConnectionId, NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identify, noise, ping, tcp, yamux};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -264,7 +265,7 @@ impl<P: Port> Carrier<P> {
             return;
         };
         let (syncs, heard, stop) = (self.syncs.clone(), self.heard.clone(), self.stop.clone());
-        let gate = self.gate.clone();
+        let (gate, metrics) = (self.gate.clone(), Arc::clone(&self.syncs.metrics));
         self.tasks.spawn(async move {
             // Nobody receives once the swarm has stopped.
             let answered = async {
@@ -284,7 +285,12 @@ impl<P: Port> Carrier<P> {
                 let orders = syncs.answer(peer, node, sync).await?;
                 heard.send(Heard::Answered(channel, orders)).await.ok()
             };
-            stop.run_until_cancelled(answered).await;
+            // Then its stream has ended, too: what hangs must not take the places of later messages.
+            let answered = timeout(REQUEST_TIMEOUT, answered);
+            if let Some(Err(_)) = stop.run_until_cancelled(answered).await {
+                metrics.nodes.unanswered();
+                tracing::debug!(%peer, limit = ?REQUEST_TIMEOUT, "message given up: it took too long");
+            }
         });
     }
 
