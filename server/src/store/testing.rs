@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use common::ids::{JobId, WorkspaceId};
 use common::package::template::Template;
 use common::run::spec::RunSpec;
-use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, QueryTrait, Statement, Values};
 use uuid::Uuid;
 
 use super::jobs::{self, Job, JobWork};
@@ -79,6 +79,17 @@ pub async fn every_order_is_led_through<F, T>(
         }
         assert_eq!(walked, all.rows, "{field:?} {descending}");
     }
+}
+
+/// How SQLite would find a query's rows, with its values bound as they always are.
+pub async fn steps(db: &Db, query: &impl QueryTrait) -> String {
+    let query = query.build(DbBackend::Sqlite);
+    let sql = format!("EXPLAIN QUERY PLAN {}", query.sql);
+    let values = query.values.unwrap_or(Values(Vec::new()));
+    let explain = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+    let rows = db.query_all_raw(explain).await.unwrap();
+    let steps = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap());
+    steps.collect::<Vec<_>>().join("\n")
 }
 
 /// A run of one chunk that reads nothing and delivers nothing.
