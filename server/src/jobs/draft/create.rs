@@ -90,6 +90,6 @@ async fn update(
 
 /// The template that an id names for the caller.
 pub async fn find_template(app: &App, caller: &Caller, id: &str) -> Result<Template> {
-    let found = templates::find(&app.db, caller.workspace, id).await?;
+    let found = templates::known(&app.db, caller.workspace, id).await?;
     Ok(found.ok_or_else(|| Error::not_found("template", id))?.template)
 }
