@@ -10,6 +10,7 @@ use sea_orm::{ConnectionTrait as _, Database, DbBackend, QueryTrait, Statement, 
 use uuid::Uuid;
 
 use super::jobs::{self, Job, JobWork};
+use super::market::commit::BatchJobs;
 use super::market::runs::{self, RunView};
 use super::query::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
@@ -119,7 +120,7 @@ pub async fn commit_next(
     booked: &[super::money::booking_effects::Booked],
 ) -> Result<(), super::Error> {
     let number = super::market::batch_number::last(db).await? + 1;
-    super::market::commit::commit(db, number, changes, booked, &[]).await
+    super::market::commit::commit(db, number, changes, booked, &BatchJobs::default()).await
 }
 
 /// Counts a batch of which nothing is stored.
