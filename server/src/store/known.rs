@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::catalogue::packages::{Asked, Package};
 use super::catalogue::templates::Kept;
 use super::database::epoch::Epoch;
+use super::market::plans::StoredPlans;
 use super::people::api_keys::KeyHolder;
 
 /// How long an answer is used.
@@ -35,6 +36,7 @@ pub(in crate::store) struct Known {
     pub keys: Answers<Digest, (KeyHolder, Option<Role>)>,
     pub templates: Answers<(WorkspaceId, String), Kept>,
     pub packages: Answers<Asked, Package>,
+    pub plans: StoredPlans,
 }
 
 /// Answers of one kind, each under what was asked.

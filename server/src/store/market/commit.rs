@@ -45,7 +45,8 @@ pub async fn commit(
     schedules::put(&tx, &changes.schedules).await?;
     skips::insert(&tx, &changes.skips).await?;
     jobs::note_fired(&tx, &changes.fired).await?;
-    runs::put(&tx, &changes.runs, &changes.new_runs).await?;
+    let stored = &db.known.plans;
+    let new_plans = runs::put(&tx, stored, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     stages::put(&tx, &changes.stages).await?;
     resolutions::insert(&tx, &changes.resolutions).await?;
@@ -70,7 +71,9 @@ pub async fn commit(
     for booked in booked {
         booking_effects::put(&tx, booked).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    stored.add(new_plans);
+    Ok(())
 }
 
 #[cfg(test)]
