@@ -7,6 +7,7 @@ use common::digest::Digest;
 use uuid::Uuid;
 
 use crate::app::App;
+use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::idempotency_keys::{self, Named};
@@ -30,6 +31,13 @@ pub struct NewId {
     pub named: bool,
     /// A call before this one asked for the same under that key.
     pub again: bool,
+}
+
+impl NewId {
+    /// Where the id of a job is from that was drawn, unless a call before this one drew it.
+    pub fn origin(self) -> IdOrigin {
+        if self.named { IdOrigin::Given } else { IdOrigin::Drawn }
+    }
 }
 
 /// The id of what a create makes: `id`, or the first call's where it is repeated.

@@ -28,8 +28,9 @@ use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
 use crate::store::Db;
-use crate::store::jobs::{JobLock, StartedJob};
-use crate::store::market::{batch_number, commit};
+use crate::store::jobs::JobLock;
+use crate::store::market::batch_number;
+use crate::store::market::commit::{self, BatchJobs};
 use crate::store::money::booking_effects::Booked;
 use crate::traces::Traces;
 
@@ -103,8 +104,9 @@ type BookingAnswer = Result<(), BookingRefused>;
 #[derive(Default)]
 struct Batch {
     answers: Vec<(Reply<Answer>, Answer)>,
-    /// What is stored beside the market's changes: jobs that were started, and what was booked.
-    started: Vec<StartedJob>,
+    /// What is stored beside the market's changes: jobs that are new or were started, and what was
+    /// booked.
+    jobs: BatchJobs,
     booked: Vec<Booked>,
     booking_answers: Vec<(Reply<BookingAnswer>, BookingAnswer)>,
     /// What keeps others from what was read for this batch, until all of it is on disk.
@@ -220,10 +222,15 @@ impl Engine {
     fn apply(&mut self, command: Command, now: DateTime<Utc>, batch: &mut Batch) {
         let market = &mut self.market;
         match command {
+            Command::Create { job, lock, reply } => {
+                batch.jobs.created.push(*job);
+                batch.locks.extend(lock);
+                batch.answers.push((reply, Ok(())));
+            }
             Command::Start { run, spec, job, lock, request, reply } => {
                 let answer = market.start_run(run, spec, now);
                 if answer.is_ok() {
-                    batch.started.push(*job);
+                    batch.jobs.started.push(*job);
                     batch.requests.insert(run, request);
                 }
                 batch.locks.push(lock);
@@ -274,19 +281,12 @@ impl Engine {
             Command::Queue(command) => command.apply(market),
             Command::Cap(command) => batch.answers.extend(command.apply(market, now)),
             Command::UnderLease { tasks, reply } => drop(reply.send(under_lease(market, tasks))),
-            Command::StepEnters { run, stage, phase } => market.step_enters(run, stage, phase, now),
-            Command::StepWarns { run, stage, warning } => market.step_warns(run, stage, warning),
-            Command::StepDone { run, stage, table } => market.step_done(run, stage, table, now),
+            Command::Step(news) => news.apply(market, now),
             Command::CallEnded { lease, report } => {
                 self.parts.calls.ended(lease);
                 market.call_ended(lease, report, now);
             }
             Command::Resolved { run, stage, answer } => market.resolved(run, stage, *answer, now),
-            Command::StepFailed { run, cause } => {
-                if market.break_off(run, cause, now).is_err() {
-                    tracing::debug!(%run, "a step failed after its run had ended");
-                }
-            }
         }
     }
 
@@ -294,7 +294,7 @@ impl Engine {
     /// stored, so nothing new is taken or acknowledged meanwhile. One that refuses a batch ends
     /// the server.
     async fn commit(&mut self, changes: &Changes, batch: &Batch) -> Result<(), Error> {
-        if changes.is_volatile() && batch.booked.is_empty() {
+        if changes.is_volatile() && batch.booked.is_empty() && batch.jobs.created.is_empty() {
             return Ok(());
         }
         let (number, began) = (self.batch + 1, Instant::now());
@@ -318,7 +318,7 @@ impl Engine {
             }
         }
         self.parts.disk_full.store(false, Ordering::Relaxed);
-        self.parts.last_batch.note(number).await;
+        self.parts.last_batch.note(number);
         self.parts.metrics.coordinator.committed(began.elapsed());
         self.batch = number;
         self.transactions += 1;
@@ -331,8 +331,7 @@ impl Engine {
         changes: &Changes,
         batch: &Batch,
     ) -> Result<(), store::Error> {
-        let (booked, started) = (&batch.booked, &batch.started);
-        let done = commit::commit(&self.parts.db, number, changes, booked, started);
+        let done = commit::commit(&self.parts.db, number, changes, &batch.booked, &batch.jobs);
         tokio::time::timeout(COMMIT_MAX, done).await.unwrap_or_else(|_| Err(store::no_answer()))
     }
 

@@ -13,8 +13,18 @@ use tracing::Span;
 
 use super::{Command, Coordinator, Error};
 use crate::store;
-use crate::store::jobs::{JobLock, StartAs};
+use crate::store::jobs::{Job, JobLock, StartAs};
 use crate::store::market::{interrupted, runs};
+
+/// Where the id of a new job is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdOrigin {
+    /// It was drawn for this job, and nobody has heard of it.
+    Drawn,
+    /// It is the caller's choice, or that of an earlier request under the same key: the job may be
+    /// there.
+    Given,
+}
 
 /// How a run that has ended is taken up.
 pub(super) enum Again {
@@ -38,6 +48,27 @@ impl Coordinator {
     /// deletes a draft needs its lock.
     pub async fn lock_job(&self, job: JobId) -> Result<JobLock, Error> {
         self.in_time(self.job_locks.lock(job)).await
+    }
+
+    /// Stores a new job; false where its id is taken. On `Ok` it is on disk.
+    pub async fn create_job(&self, job: &Job, id: IdOrigin) -> Result<bool, Error> {
+        if job.scope.is_some() {
+            // Whether its name is free, only its own statement tells.
+            return Ok(store::jobs::insert(&self.db, job).await?);
+        }
+        let created = Box::new(job.created()?);
+        let lock = match id {
+            IdOrigin::Drawn => None,
+            IdOrigin::Given => {
+                let lock = self.lock_job(job.id).await?;
+                if store::jobs::is_taken(&self.db, job.id).await? {
+                    return Ok(false);
+                }
+                Some(lock)
+            }
+        };
+        self.ask(|reply| Command::Create { job: created, lock, reply }).await??;
+        Ok(true)
     }
 
     /// Starts a job: makes it a run, with the credits that the run holds, where the job is still

@@ -34,7 +34,6 @@ pub use bookings::{Booking, Refused as BookingRefused};
 use caps::CapCommand;
 pub use caps::CapView;
 use common::call::Report as CallReport;
-use common::data::chunk_table::ChunkTable;
 use common::ids::{NodeId, RunId, WorkspaceId};
 pub use common::market::{
     CallLimit, CheckedSync, Idle, Live, NodeView, Obstacles, Policy, Progress, SomeNodes,
@@ -42,13 +41,13 @@ pub use common::market::{
 };
 use common::market::{Fault, Market, Refused, Resolution};
 use common::money::credits::Credits;
-use common::plan::Phase;
 use common::protocol::Orders;
 use common::run::cause::Cause;
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
 use jobs::Again;
+pub use jobs::IdOrigin;
 use queues::QueueCommand;
 pub use queues::{QueueView, QueueViews};
 pub use schedules::{Fire, Fires};
@@ -64,13 +63,14 @@ use crate::expressions::Evaluator;
 use crate::metrics::Metrics;
 use crate::startup::last_batch::LastBatch;
 use crate::store;
-use crate::store::jobs::{JobLock, JobLocks, StartedJob};
+use crate::store::jobs::{CreatedJob, JobLock, JobLocks, StartedJob};
 use crate::store::people::workspaces;
 use crate::store::{Db, nodes};
 use crate::traces::Traces;
 pub use error::Error;
 use event_loop::Engine;
 use leases::Leases;
+use steps::StepNews;
 use turns::Turns;
 use watch::Watch;
 
@@ -116,6 +116,13 @@ pub struct Tasks {
 /// Everything that can happen: one place shows it all. What depends on more than the market's
 /// memory was read before, and brings the lock that keeps it true until the batch is on disk.
 enum Command {
+    /// Stores a new job.
+    Create {
+        job: Box<CreatedJob>,
+        /// Of an id that others may choose, too.
+        lock: Option<JobLock>,
+        reply: Reply<Result<(), Refused>>,
+    },
     /// Starts a job: its row, its run and the run's hold are stored together, or not at all.
     Start {
         run: RunId,
@@ -185,28 +192,7 @@ enum Command {
         tasks: Tasks,
         reply: Reply<Vec<UnderLease>>,
     },
-    /// A step of the server has come to another phase of its run.
-    StepEnters {
-        run: RunId,
-        stage: StageNo,
-        phase: Phase,
-    },
-    /// A step of the server goes on without something that its customer should know of.
-    StepWarns {
-        run: RunId,
-        stage: StageNo,
-        warning: String,
-    },
-    /// A step of the server is done, and has found or cut something where it does.
-    StepDone {
-        run: RunId,
-        stage: StageNo,
-        table: Option<ChunkTable>,
-    },
-    StepFailed {
-        run: RunId,
-        cause: Cause,
-    },
+    Step(StepNews),
     /// The expressions of a stage have been evaluated.
     Resolved {
         run: RunId,

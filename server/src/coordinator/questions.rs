@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use tracing::Instrument as _;
 
 use super::Command;
+use super::steps::StepNews;
 use crate::expressions::Evaluator;
 
 pub(super) struct Questions {
@@ -49,7 +50,7 @@ impl Questions {
 async fn fail(commands: &mpsc::WeakSender<Command>, run: RunId) {
     let message = "the server failed while it evaluated an expression of this run";
     let cause = Cause::new(CauseKind::Server, message);
-    send(commands, Command::StepFailed { run, cause }).await;
+    send(commands, Command::Step(StepNews::Failed { run, cause })).await;
 }
 
 async fn send(commands: &mpsc::WeakSender<Command>, command: Command) {

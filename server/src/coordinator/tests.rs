@@ -1,6 +1,7 @@
 //! The promises of the loop itself: what an answer means, and what no caller can break.
 
 mod bookings;
+mod creates;
 mod starts;
 mod values;
 

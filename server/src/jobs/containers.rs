@@ -85,14 +85,15 @@ pub(super) async fn make(
     terms: Terms,
     (api, project): (Option<ApiName>, Option<String>),
 ) -> Result<JobStatus> {
-    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let new = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let (NewId { id, named, .. }, origin) = (new, new.origin());
     let id = JobId::new(id);
     let mut job = Job::new(id, caller.workspace, work);
     job.project = project;
     job.api = api;
     terms.changes().into_iter().for_each(|change| job.change(change));
     secret_use::check_job(caller, &job)?;
-    if !jobs::insert(&app.db, &job).await? {
+    if !app.coordinator.create_job(&job, origin).await? {
         let made = jobs::find(&app.db, caller.workspace, id).await?.filter(|_| named);
         job = made.ok_or_else(|| Error::not_found("job", &id.to_string()))?;
     }

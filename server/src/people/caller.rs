@@ -86,8 +86,9 @@ pub async fn caller(app: &App, header: Option<&str>) -> Result<Caller> {
 
 /// Who holds the API key with this text.
 pub async fn by_key(app: &App, text: &str) -> Result<Caller> {
-    let holder = api_keys::find_by_text(&app.db, text).await?.ok_or(Error::Unauthenticated)?;
-    who(app, &holder, holder.workspace).await
+    let found = api_keys::find_member(&app.db, text).await?;
+    let (holder, role) = found.ok_or(Error::Unauthenticated)?;
+    member(app, &holder, holder.workspace, role).await
 }
 
 async fn by_token(app: &App, text: &str) -> Result<Caller> {
@@ -111,6 +112,15 @@ async fn by_token(app: &App, text: &str) -> Result<Caller> {
 /// Who holds this key: nobody who does not belong to the workspace any more.
 pub(super) async fn who(app: &App, holder: &KeyHolder, workspace: WorkspaceId) -> Result<Caller> {
     let role = members::role(&app.db, workspace, holder.user).await?;
+    member(app, holder, workspace, role).await
+}
+
+async fn member(
+    app: &App,
+    holder: &KeyHolder,
+    workspace: WorkspaceId,
+    role: Option<Role>,
+) -> Result<Caller> {
     let role = role.ok_or(Error::Unauthenticated)?;
     api_keys::used(&app.db, holder).await?;
     Ok(Caller {

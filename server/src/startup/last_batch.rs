@@ -78,10 +78,10 @@ impl LastBatch {
     }
 
     /// Notes a batch that is committed. On return the number outlives the process.
-    pub async fn note(&self, batch: i64) {
-        // All numbers are as long, and a write within one page is not torn by a kill.
-        let write = move |file: &File| file.write_all_at(&encode(batch), 0);
-        self.work(write).await;
+    pub fn note(&self, batch: i64) {
+        // All numbers are as long, and a write within one page is not torn by a kill. It goes to
+        // memory: to hand it to a thread of its own would take longer.
+        report(&self.file.write_all_at(&encode(batch), 0));
         self.noted.store(batch, Ordering::Relaxed);
     }
 
@@ -96,22 +96,25 @@ impl LastBatch {
                 _ = period.tick() => {}
             }
             let noted = self.noted.load(Ordering::Relaxed);
-            if noted != synced && self.work(File::sync_data).await {
+            if noted != synced && self.sync().await {
                 synced = noted;
             }
         }
     }
 
-    /// Does something with the file; gives whether it was done. The database is whole without it.
-    async fn work(&self, work: impl FnOnce(&File) -> io::Result<()> + Send + 'static) -> bool {
+    async fn sync(&self) -> bool {
         let file = self.file.clone();
-        let done = tokio::task::spawn_blocking(move || work(&file)).await;
-        let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
-        if let Err(error) = &done {
-            tracing::warn!(error = %chain(&error), "the last batch could not be noted");
-        }
-        done.is_ok()
+        let done = tokio::task::spawn_blocking(move || file.sync_data()).await;
+        report(&done.unwrap_or_else(|error| Err(io::Error::other(error))))
     }
+}
+
+/// Gives whether something was done with the file. The database is whole without it.
+fn report(done: &io::Result<()>) -> bool {
+    if let Err(error) = done {
+        tracing::warn!(error = %chain(error), "the last batch could not be noted");
+    }
+    done.is_ok()
 }
 
 /// The number and its checksum, always of the same length.
@@ -164,7 +167,7 @@ mod tests {
         let last = LastBatch::open(folder.path(), 8).unwrap();
         assert_eq!(noted(folder.path()), Some(8));
         for batch in 9..=1_001 {
-            last.note(batch).await;
+            last.note(batch);
             assert_eq!(noted(folder.path()), Some(batch));
         }
 

@@ -20,6 +20,8 @@ use super::query::selection;
 use super::query::selection::{Found, Selection};
 use crate::clock;
 pub use change::{Change, change, rename};
+pub use created::CreatedJob;
+pub(in crate::store) use created::insert_created;
 pub use deletion::{delete_draft, delete_ended, forget_draft, look_for_deletion};
 pub use field::JobField;
 pub use lock::{JobLock, JobLocks};
@@ -31,6 +33,7 @@ pub use upload::{Upload, needs_upload, note_received, takes_upload};
 pub use work::{JobKind, JobWork, TemplateWork};
 
 mod change;
+mod created;
 mod deletion;
 mod field;
 mod lock;

@@ -6,6 +6,7 @@ pub mod database;
 pub mod definitions;
 pub mod idempotency_keys;
 pub mod jobs;
+mod known;
 pub mod logs;
 pub mod market;
 pub mod money;
@@ -39,6 +40,8 @@ pub use sea_orm::DbErr as Error;
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE: Duration = Duration::from_secs(3);
+/// How long a connection did nothing before it is asked whether it lives when it is used again.
+const ASKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a statement waits for SQLite's write lock.
 const BUSY: Duration = Duration::from_secs(10);
 
@@ -76,6 +79,8 @@ pub async fn open(url: &str) -> Result<Db, DbErr> {
 pub async fn connect(url: &str) -> Result<Db, DbErr> {
     let mut options = ConnectOptions::new(url);
     options.sqlx_logging(false).max_connections(8).acquire_timeout(ACQUIRE);
+    // A connection that was used a moment ago is there: each question costs as much as a statement.
+    options.test_before_acquire_if_idle_for(ASKED_AFTER);
     options.map_sqlx_sqlite_opts(|sqlite| {
         sqlite
             .create_if_missing(true)

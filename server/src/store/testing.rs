@@ -6,10 +6,11 @@ use std::fmt::Debug;
 use common::ids::{JobId, WorkspaceId};
 use common::package::template::Template;
 use common::run::spec::RunSpec;
-use sea_orm::{ConnectionTrait as _, Database, DbBackend, Statement};
+use sea_orm::{ConnectionTrait as _, Database, DbBackend, QueryTrait, Statement, Values};
 use uuid::Uuid;
 
 use super::jobs::{self, Job, JobWork};
+use super::market::commit::BatchJobs;
 use super::market::runs::{self, RunView};
 use super::query::selection::{Field, Found, Rest, Selection, Start};
 use super::{Db, open};
@@ -81,6 +82,17 @@ pub async fn every_order_is_led_through<F, T>(
     }
 }
 
+/// How SQLite would find a query's rows, with its values bound as they always are.
+pub async fn steps(db: &Db, query: &impl QueryTrait) -> String {
+    let query = query.build(DbBackend::Sqlite);
+    let sql = format!("EXPLAIN QUERY PLAN {}", query.sql);
+    let values = query.values.unwrap_or(Values(Vec::new()));
+    let explain = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+    let rows = db.query_all_raw(explain).await.unwrap();
+    let steps = rows.iter().map(|row| row.try_get::<String>("", "detail").unwrap());
+    steps.collect::<Vec<_>>().join("\n")
+}
+
 /// A run of one chunk that reads nothing and delivers nothing.
 pub fn spec(workspace: WorkspaceId) -> RunSpec {
     let spec = common::testing::order(workspace, &common::testing::pipeline());
@@ -108,7 +120,7 @@ pub async fn commit_next(
     booked: &[super::money::booking_effects::Booked],
 ) -> Result<(), super::Error> {
     let number = super::market::batch_number::last(db).await? + 1;
-    super::market::commit::commit(db, number, changes, booked, &[]).await
+    super::market::commit::commit(db, number, changes, booked, &BatchJobs::default()).await
 }
 
 /// Counts a batch of which nothing is stored.

@@ -20,6 +20,9 @@ pub struct Args {
     /// Chunks of the run
     #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u32).range(2..=1_000_000))]
     chunks: u32,
+    /// Runs of as many chunks; the last one is followed
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    runs: u32,
     /// The longest that is waited for half of them to be done, before the kill
     #[arg(long, default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
@@ -32,7 +35,7 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     let folder = world.aside("nodes")?;
     job::prepare(&world.session, &folder).await?;
     let mut report = Report::new("accept: a very large run, and a kill in its middle");
-    let job = accept(&world, args.chunks, &mut report).await?;
+    let job = accept(&world, args, &mut report).await?;
     let _fleet = Fleet::join(&world.session, &world.addresses, &folder, args.size).await?;
     let half = u64::from(args.chunks / 2);
     let start = Instant::now();
@@ -55,21 +58,30 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// Starts the run while there are no nodes, and gives its job.
-async fn accept(world: &World, chunks: u32, report: &mut Report) -> Result<String, Failure> {
-    let job = job::create(&world.session, chunks).await?;
+/// Starts the runs while there are no nodes, and gives the job of the last one.
+async fn accept(world: &World, args: &Args, report: &mut Report) -> Result<String, Failure> {
+    let mut jobs = Vec::new();
+    for _ in 0..args.runs {
+        jobs.push(job::create(&world.session, args.chunks).await?);
+    }
     let (before, start) = (world.usage()?, Instant::now());
-    job::run(&world.session, &job).await?;
+    for job in &jobs {
+        job::run(&world.session, job).await?;
+    }
     let accepted = start.elapsed();
-    let pace = (PERIOD, CUT_LIMIT);
-    let cut = job::follow(&world.session, &job, pace, Progress::is_cut).await?;
+    let (pace, mut chunks) = ((PERIOD, CUT_LIMIT), 0);
+    for job in &jobs {
+        let cut = job::follow(&world.session, job, pace, Progress::is_cut).await?;
+        chunks += cut.chunks.unwrap_or(0);
+    }
     let known = start.elapsed();
     let after = world.usage()?;
-    report.row("chunks", Figure::whole(cut.chunks.unwrap_or(0)), "");
+    report.row("runs", Figure::whole(args.runs.into()), "");
+    report.row("chunks", Figure::whole(chunks), "");
     report.row("accepted", Figure::millis(accepted), "ms");
     report.row("chunks known", Figure::millis(known), "ms");
     let growth = after.memory.saturating_sub(before.memory);
     report.row("server memory before", Figure::mebibytes(before.memory), "MiB");
     report.row("server memory growth", Figure::mebibytes(growth), "MiB");
-    Ok(job)
+    Ok(jobs.pop().unwrap_or_default())
 }

@@ -39,6 +39,11 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     let end = job::follow(&world.session, &job, pace, job::Progress::is_final).await?;
     let (time, after) = (start.elapsed(), world.usage()?);
     drop(fleet);
+    // The last page, which has the most tasks before it.
+    let asked = Instant::now();
+    let last =
+        job::page_of_tasks(&world.session, &job, end.chunks_done.saturating_sub(101)).await?;
+    let page = asked.elapsed();
 
     let cpu = after.cpu.saturating_sub(before.cpu);
     let mut report = Report::new("chunks: a run with simulated nodes");
@@ -48,6 +53,8 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     report.row("rate", Figure::rate(end.chunks_done, time), "chunks/s");
     report.row("server CPU a chunk", Figure::millis_each(cpu, end.chunks_done), "ms");
     report.row("transactions", Figure::whole(world.transactions()?), "");
+    report.row("tasks of the last page", Figure::whole(last as u64), "");
+    report.row("last page of tasks", Figure::millis(page), "ms");
     report.row("server memory, peak", Figure::mebibytes(after.memory_peak), "MiB");
     Ok(report)
 }

@@ -29,12 +29,14 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     // The first finds everything unread and counts for nothing.
     made(&world).await?;
     let before = world.usage()?.cpu;
-    let mut times = Vec::new();
+    let (mut times, mut last) = (Vec::new(), String::new());
     for _ in 0..args.jobs {
-        times.push(made(&world).await?);
+        let start = Instant::now();
+        last = made(&world).await?;
+        times.push(start.elapsed());
     }
     let cpu = world.usage()?.cpu.saturating_sub(before);
-    let start = Instant::now();
+    let (before, start) = (world.usage()?.cpu, Instant::now());
     let clients = (0..args.clients).map(|client| {
         let world = &world;
         async move {
@@ -46,6 +48,8 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     });
     futures::future::try_join_all(clients).await?;
     let side_by_side = start.elapsed();
+    let together = world.usage()?.cpu.saturating_sub(before);
+    let (reads, reading) = read(&world, &last, args.jobs).await?;
 
     times.sort_unstable();
     let percentile = |percent: usize| times.get(times.len() * percent / 100).or(times.last());
@@ -58,13 +62,29 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
     report.row("server CPU a job", Figure::millis_each(cpu, jobs), "ms");
     report.row("clients", Figure::whole(args.clients.into()), "");
     report.row("side by side", Figure::rate(jobs, side_by_side), "jobs/s");
+    report.row("side by side: server CPU a job", Figure::millis_each(together, jobs), "ms");
+    report.row("reading a job: p50", Figure::millis(reads), "ms");
+    report.row("reading a job: server CPU", Figure::millis_each(reading, jobs), "ms");
     Ok(report)
 }
 
-/// Creates a job, runs it, and gives the time.
-async fn made(world: &World) -> Result<Duration, Failure> {
-    let start = Instant::now();
+/// Creates a job, runs it, and gives its id.
+async fn made(world: &World) -> Result<String, Failure> {
     let id = job::create(&world.session, 1).await?;
     job::run(&world.session, &id).await?;
-    Ok(start.elapsed())
+    Ok(id)
+}
+
+/// Reads a job so many times; gives the time of one in the middle, and the server's CPU for all.
+async fn read(world: &World, job: &str, times: u32) -> Result<(Duration, Duration), Failure> {
+    let before = world.usage()?.cpu;
+    let mut each = Vec::new();
+    for _ in 0..times {
+        let start = Instant::now();
+        job::read(&world.session, job).await?;
+        each.push(start.elapsed());
+    }
+    let cpu = world.usage()?.cpu.saturating_sub(before);
+    each.sort_unstable();
+    Ok((each.get(each.len() / 2).copied().unwrap_or_default(), cpu))
 }

@@ -9,6 +9,7 @@ mod chunks;
 mod containers;
 mod data;
 mod figure;
+mod idle;
 mod jobs;
 mod node;
 mod overhead;
@@ -35,6 +36,8 @@ pub enum Command {
     Accept(accept::Args),
     /// What it takes to create a job and run it, up to its accepted run
     Jobs(jobs::Args),
+    /// What nodes that wait for work cost the server
+    Idle(idle::Args),
     /// HTTP calls a second to a local receiver, and retries to a dead one
     Calls(calls::Args),
     /// What a million schedules cost a start, and while none is due; needs sqlite3 or psql
@@ -49,6 +52,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Data(args) => data::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
         Command::Jobs(args) => jobs::run(&args).await?.print(output),
+        Command::Idle(args) => idle::run(&args).await?.print(output),
         Command::Calls(args) => calls::run(&args).await?.print(output),
         Command::Schedules(args) => schedules::run(&args).await?.print(output),
         Command::Overhead(args) => match overhead::run(&args).await? {
@@ -72,6 +76,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
                 "data",
                 "accept",
                 "jobs",
+                "idle",
                 "calls",
                 "schedules",
             ];

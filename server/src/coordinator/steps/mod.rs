@@ -2,6 +2,7 @@
 //! assembling results and delivering them. Each can be done twice, so a restart begins it again.
 
 mod deliver;
+mod news;
 mod partition;
 mod retry;
 
@@ -31,6 +32,7 @@ use crate::data::pace::{Pace, Side};
 use crate::data::{Data, Error as DataError};
 use crate::store;
 use crate::store::Db;
+pub(super) use news::StepNews;
 use retry::{Patience, patience};
 
 /// The waits between the tries of a step whose failure is not the customer's double up to a most.
@@ -169,6 +171,14 @@ impl Step {
         }
     }
 
+    /// The phase in which it ends, where it begins in another one.
+    fn last_phase(&self) -> Option<Phase> {
+        match self.task()? {
+            DataTask::Cut { .. } => Some(Phase::Partition),
+            DataTask::Look { .. } | DataTask::Collect { .. } | DataTask::Deliver { .. } => None,
+        }
+    }
+
     /// Which end of the job's data the step reads or writes.
     fn side(&self) -> &'static str {
         match self.task() {
@@ -207,7 +217,7 @@ impl Context {
             tracing::error!("a step panicked");
             let message = "the server failed while it worked on this run; run the job again";
             let cause = Cause::new(CauseKind::Server, message);
-            self.send(Command::StepFailed { run, cause }).await;
+            self.send(Command::Step(StepNews::Failed { run, cause })).await;
         }
     }
 
@@ -218,7 +228,11 @@ impl Context {
         for tries in 1.. {
             // No place is held in the pause: others' steps need not wait for this one's luck.
             let error = match self.once(&step).await {
-                Ok(table) => return self.send(Command::StepDone { run, stage, table }).await,
+                Ok(table) => {
+                    let entered = step.last_phase();
+                    let done = StepNews::Done { run, stage, entered, table };
+                    return self.send(Command::Step(done)).await;
+                }
                 Err(error) => error,
             };
             let cause = match patience(&error) {
@@ -252,7 +266,7 @@ impl Context {
                     continue;
                 }
             };
-            self.send(Command::StepFailed { run, cause }).await;
+            self.send(Command::Step(StepNews::Failed { run, cause })).await;
             return;
         }
     }
@@ -284,7 +298,7 @@ impl Context {
 
     async fn enter(&self, step: &Step, phase: Phase) {
         let Step { run, stage, .. } = *step;
-        self.send(Command::StepEnters { run, stage, phase }).await;
+        self.send(Command::Step(StepNews::Enters { run, stage, phase })).await;
     }
 
     async fn send(&self, command: Command) {
@@ -315,6 +329,8 @@ mod tests {
         context.catch_panic(run, async { panic!("on purpose") }).await;
 
         let heard = queue.recv().await;
-        assert!(matches!(heard, Some(Command::StepFailed { run: failed, .. }) if failed == run));
+        assert!(
+            matches!(heard, Some(Command::Step(StepNews::Failed { run: failed, .. })) if failed == run)
+        );
     }
 }

@@ -6,7 +6,7 @@ use common::data::object_list::{Object, Objects, Place};
 use common::plan::{Partitioner, Phase};
 
 use super::deliver::key;
-use super::{Context, Results, Step, StepError};
+use super::{Context, Results, Step, StepError, StepNews};
 use crate::coordinator::Command;
 use crate::coordinator::turns::{Kind, Turn};
 use crate::data::Resolved;
@@ -42,7 +42,10 @@ impl Context {
         partitioner: Partitioner,
     ) -> Result<ChunkTable, StepError> {
         let (objects, _turn) = self.look(step, source).await?;
-        self.enter(step, Phase::Partition).await;
+        // Without a read it takes no time: that it has come to this phase is told with its end.
+        if reads_source(partitioner) {
+            self.enter(step, Phase::Partition).await;
+        }
         let owner = step.spec.workspace;
         Ok(self.data.partition(owner, source, partitioner, objects, &step.pace).await?)
     }
@@ -64,7 +67,7 @@ impl Context {
         numbered.sort_by_key(|(n, _)| *n);
         if let Some(warning) = left_out(&others) {
             let (run, stage) = (step.run, step.stage);
-            self.send(Command::StepWarns { run, stage, warning }).await;
+            self.send(Command::Step(StepNews::Warns { run, stage, warning })).await;
         }
         let objects: Vec<Object> = numbered
             .into_iter()
@@ -76,6 +79,17 @@ impl Context {
             })
             .collect();
         Ok(ChunkTable::whole(Objects::pack(&objects)?))
+    }
+}
+
+/// Whether cutting needs more of a source than the sizes of its files.
+fn reads_source(partitioner: Partitioner) -> bool {
+    match partitioner {
+        Partitioner::Lines { .. } => true,
+        Partitioner::Passthrough
+        | Partitioner::Bytes { .. }
+        | Partitioner::File
+        | Partitioner::Replicate { .. } => false,
     }
 }
 

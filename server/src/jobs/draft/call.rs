@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{DraftChange, beside_work, taken};
 use crate::app::App;
+use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::JobStatus;
@@ -32,9 +33,10 @@ pub async fn create(
     new: NewCall,
 ) -> Result<JobStatus> {
     check(&new.work)?;
-    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let new_id = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let (NewId { id, named, .. }, origin) = (new_id, new_id.origin());
     let id = JobId::new(id);
-    if jobs::is_taken(&app.db, id).await? {
+    if origin == IdOrigin::Given && jobs::is_taken(&app.db, id).await? {
         return taken(app, caller.workspace, id, named).await;
     }
     let mut job = Job::new(id, caller.workspace, JobWork::Call(Box::new(new.work)));
@@ -45,7 +47,7 @@ pub async fn create(
     super::no_template(new.draft)?;
     secret_use::check_job(caller, &job)?;
     check_name(app, &job).await?;
-    match jobs::insert(&app.db, &job).await {
+    match app.coordinator.create_job(&job, origin).await {
         Ok(true) => JobStatus::of(app, job, None).await,
         Ok(false) => taken(app, caller.workspace, id, named).await,
         // Another create of the same name was faster.

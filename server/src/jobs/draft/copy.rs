@@ -14,7 +14,6 @@ use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::{JobStatus, find_job};
 use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
-use crate::store::jobs;
 use crate::store::jobs::{JobWork, TemplateWork};
 
 /// Makes a draft like the caller's job of this id, under a name of its own where one is given. A
@@ -28,7 +27,8 @@ pub async fn copy(
 ) -> Result<JobStatus> {
     let from = find_job(app, caller, from).await?;
     secret_use::check_job(caller, &from)?;
-    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let new = idempotency::new_id(app, caller, key, Uuid::now_v7()).await?;
+    let (NewId { id, named, .. }, origin) = (new, new.origin());
     let id = JobId::new(id);
     let copy = Job {
         id,
@@ -54,7 +54,7 @@ pub async fn copy(
         submitted_at: None,
         ..from
     };
-    if !jobs::insert(&app.db, &copy).await? {
+    if !app.coordinator.create_job(&copy, origin).await? {
         return taken(app, caller.workspace, id, named).await;
     }
     JobStatus::of(app, copy, None).await

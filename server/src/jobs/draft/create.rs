@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::{DraftChange, changes, draft_of, made_before, save, taken};
 use crate::app::App;
+use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::JobStatus;
@@ -49,10 +50,12 @@ pub async fn create(
     {
         return Box::pin(update(app, caller, key, draft, template, new.draft)).await;
     }
-    let id = new.id.map_or_else(Uuid::now_v7, JobId::uuid);
-    let NewId { id, named, .. } = idempotency::new_id(app, caller, key, id).await?;
+    let drawn = new.id.map_or_else(Uuid::now_v7, JobId::uuid);
+    let made = idempotency::new_id(app, caller, key, drawn).await?;
+    let (NewId { id, named, .. }, id_origin) = (made, made.origin());
+    let origin = if new.id.is_some() { IdOrigin::Given } else { id_origin };
     let id = JobId::new(id);
-    if jobs::is_taken(&app.db, id).await? {
+    if origin == IdOrigin::Given && jobs::is_taken(&app.db, id).await? {
         return taken(app, caller.workspace, id, named).await;
     }
     let changes = changes(app, caller, id, None, &template, new.draft).await?;
@@ -61,7 +64,7 @@ pub async fn create(
         job.change(change);
     }
     secret_use::check_job(caller, &job)?;
-    if !jobs::insert(&app.db, &job).await? {
+    if !app.coordinator.create_job(&job, origin).await? {
         return taken(app, caller.workspace, id, named).await;
     }
     JobStatus::of(app, job, None).await
@@ -90,6 +93,6 @@ async fn update(
 
 /// The template that an id names for the caller.
 pub async fn find_template(app: &App, caller: &Caller, id: &str) -> Result<Template> {
-    let found = templates::find(&app.db, caller.workspace, id).await?;
+    let found = templates::known(&app.db, caller.workspace, id).await?;
     Ok(found.ok_or_else(|| Error::not_found("template", id))?.template)
 }

@@ -16,6 +16,7 @@ use crate::clock;
 use crate::store::query::document;
 use crate::store::{Db, begin, micros, time};
 pub use field::PackageField;
+pub(in crate::store) use lookup::Asked;
 pub use lookup::{Shelf, Which, find, list, owns, publishers, resolve};
 
 mod field;
@@ -52,7 +53,7 @@ pub(in crate::store) mod row {
 }
 
 /// Apps and engines have names of their own: an app and an engine may be called the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Family {
     App,
     Engine,

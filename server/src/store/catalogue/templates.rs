@@ -12,6 +12,7 @@ use sea_orm::{
 use super::imports::{self, Item, is_imported};
 use super::packages::Shelf;
 use crate::clock;
+use crate::store::known::Read;
 use crate::store::people::workspaces;
 use crate::store::query::document;
 use crate::store::query::selection;
@@ -76,6 +77,17 @@ pub async fn put(db: &Db, owner: WorkspaceId, template: &Template) -> Result<(),
     transaction.commit().await
 }
 
+/// The same as [`find`], as each new job asks it: it is used again (`store::known`).
+pub async fn known(db: &Db, reader: WorkspaceId, id: &str) -> Result<Option<Kept>, DbErr> {
+    let found = async {
+        let row = find_row(db, reader, id).await?;
+        let kept =
+            |row: row::Model| Ok(Read { value: read(&row, reader)?, bytes: row.document.len() });
+        row.map(kept).transpose()
+    };
+    db.known.templates.find(&db.epoch, (reader, id.to_owned()), found).await
+}
+
 /// The template that an id stands for in this workspace: its own, or an imported one while that is
 /// published.
 pub async fn find(
@@ -83,14 +95,22 @@ pub async fn find(
     reader: WorkspaceId,
     id: &str,
 ) -> Result<Option<Kept>, DbErr> {
+    let row = find_row(db, reader, id).await?;
+    row.as_ref().map(|row| read(row, reader)).transpose()
+}
+
+async fn find_row(
+    db: &impl ConnectionTrait,
+    reader: WorkspaceId,
+    id: &str,
+) -> Result<Option<row::Model>, DbErr> {
     let foreign: SimpleExpr = Expr::case(own(reader), 0).finally(1).into();
-    let row = row::Entity::find()
+    row::Entity::find()
         .filter(row::Column::Id.eq(id))
         .filter(usable(reader))
         .order_by(foreign, Order::Asc)
         .one(db)
-        .await?;
-    row.as_ref().map(|row| read(row, reader)).transpose()
+        .await
 }
 
 /// The published templates of this id: all of them, or those of the owner of this name or id. Few

@@ -8,6 +8,7 @@
 use std::fmt;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::stream::{BoxStream, StreamExt as _, TryStreamExt as _, try_unfold};
@@ -16,12 +17,15 @@ use sea_orm::sqlx::postgres::PgConnectOptions;
 use sea_orm::sqlx::{self, Connection as _, Executor as _, SqlitePool};
 use sea_orm::{
     ConnectOptions, ConnectionTrait, Database, DatabaseConnection, DatabaseTransaction, DbBackend,
-    DbErr, ExecResult, QueryResult, QueryStream, RuntimeErr, Statement, StreamTrait,
-    TransactionOptions, TransactionTrait as _,
+    DbErr, ExecResult, QueryResult, QueryStream, RuntimeErr, SqliteTransactionMode, Statement,
+    StreamTrait, TransactionOptions, TransactionTrait as _,
 };
 use tokio::time::{error::Elapsed, timeout};
 
+use super::direct::{Direct, WriteTurn};
+use super::epoch::{self, Epoch};
 use super::failure::{is_restarting, no_answer};
+use crate::store::known::Known;
 
 /// How long a statement takes before the database is asked whether it answers: longer than the
 /// wait for a connection, which ends by itself.
@@ -35,14 +39,23 @@ const STATEMENT_MAX: Duration = Duration::from_secs(600);
 #[derive(Debug, Clone)]
 pub struct Db {
     pub(in crate::store) connection: DatabaseConnection,
+    /// How SQLite is asked outside transactions.
+    pub(super) direct: Option<Direct>,
     remote: Remote,
+    pub(in crate::store) epoch: Epoch,
+    pub(in crate::store) known: Arc<Known>,
 }
 
 /// A transaction, which is rolled back unless it is committed.
 #[derive(Debug)]
 pub struct Transaction {
     pub(in crate::store) transaction: DatabaseTransaction,
+    /// Of one that writes to SQLite.
+    turn: Option<WriteTurn>,
     remote: Remote,
+    epoch: Epoch,
+    /// Whether its end is the end of the epoch.
+    ends_epoch: AtomicBool,
 }
 
 /// How a database on another machine is reached; `None` for SQLite, which is a file.
@@ -54,39 +67,50 @@ impl Db {
         let url = options.get_url().to_owned();
         let connection = Database::connect(options).await?;
         let is_remote = connection.get_database_backend() == DbBackend::Postgres;
+        let direct =
+            (!is_remote).then(|| Direct::new(connection.get_sqlite_connection_pool().clone()));
         let remote = is_remote.then(|| url.parse().map(Box::new)).transpose();
         let remote = remote.map_err(|error| DbErr::Conn(RuntimeErr::SqlxError(Arc::new(error))))?;
-        Ok(Self { connection, remote: Remote(remote) })
+        let (epoch, known) = (Epoch::default(), Arc::default());
+        Ok(Self { connection, direct, remote: Remote(remote), epoch, known })
     }
 
     pub(in crate::store) async fn begin_with_options(
         &self,
         options: TransactionOptions,
     ) -> Result<Transaction, DbErr> {
+        let writes = options.sqlite_transaction_mode == Some(SqliteTransactionMode::Immediate);
+        let turn = match &self.direct {
+            Some(direct) if writes => direct.write_turn().await,
+            Some(_) | None => None,
+        };
         let begun = self.remote.answer(self.connection.begin_with_options(options)).await?;
-        Ok(Transaction { transaction: begun, remote: self.remote.clone() })
+        let (remote, epoch) = (self.remote.clone(), self.epoch.clone());
+        let ends_epoch = AtomicBool::new(false);
+        Ok(Transaction { transaction: begun, turn, remote, epoch, ends_epoch })
     }
 
     /// Ends all connections, those of clones too.
     pub async fn close(&self) -> Result<(), DbErr> {
+        if let Some(direct) = &self.direct {
+            direct.close().await;
+        }
         self.connection.close_by_ref().await
     }
 
     /// How many connections the pool has.
     pub fn connections(&self) -> u32 {
-        if self.remote.0.is_some() {
-            self.connection.get_postgres_connection_pool().size()
-        } else {
-            self.sqlite_pool().size()
+        match &self.direct {
+            Some(direct) => direct.connections().0.saturating_add(self.sqlite_pool().size()),
+            None => self.connection.get_postgres_connection_pool().size(),
         }
     }
 
     /// How many of them do nothing.
     pub fn idle_connections(&self) -> usize {
-        if self.remote.0.is_some() {
-            self.connection.get_postgres_connection_pool().num_idle()
-        } else {
-            self.sqlite_pool().num_idle()
+        match &self.direct {
+            Some(direct) => direct.connections().1 + self.sqlite_pool().num_idle(),
+            None => self.connection.get_postgres_connection_pool().num_idle(),
         }
     }
 
@@ -104,7 +128,19 @@ impl Transaction {
     /// # Errors
     /// It may have been committed all the same, where the database does not answer.
     pub async fn commit(self) -> Result<(), DbErr> {
-        self.remote.answer(self.transaction.commit()).await
+        let Self { transaction, turn, remote, epoch, ends_epoch } = self;
+        let committed = async move {
+            let done = remote.answer(transaction.commit()).await;
+            drop(turn);
+            done
+        };
+        if ends_epoch.into_inner() { epoch.carry(committed).await } else { committed.await }
+    }
+
+    fn note(&self, sql: &str) {
+        if epoch::writes(sql) {
+            self.ends_epoch.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -153,6 +189,37 @@ async fn answers(server: &PgConnectOptions) -> bool {
     }
 }
 
+/// What the methods of [`ConnectionTrait`] do.
+impl Db {
+    async fn execute(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match &self.direct {
+            Some(direct) => direct.execute(statement).await,
+            None => self.remote.answer(self.connection.execute_raw(statement)).await,
+        }
+    }
+
+    async fn execute_text(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match &self.direct {
+            Some(direct) => direct.execute_unprepared(sql).await,
+            None => self.remote.answer(self.connection.execute_unprepared(sql)).await,
+        }
+    }
+
+    async fn one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match &self.direct {
+            Some(direct) => direct.query_one(statement).await,
+            None => self.remote.answer(self.connection.query_one_raw(statement)).await,
+        }
+    }
+
+    async fn all(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match &self.direct {
+            Some(direct) => direct.query_all(statement).await,
+            None => self.remote.answer(self.connection.query_all_raw(statement)).await,
+        }
+    }
+}
+
 #[async_trait]
 impl ConnectionTrait for Db {
     fn get_database_backend(&self) -> DbBackend {
@@ -160,19 +227,35 @@ impl ConnectionTrait for Db {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
-        self.remote.answer(self.connection.execute_raw(statement)).await
+        if epoch::writes(&statement.sql) {
+            let db = self.clone();
+            return self.epoch.carry(async move { db.execute(statement).await }).await;
+        }
+        self.execute(statement).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
-        self.remote.answer(self.connection.execute_unprepared(sql)).await
+        if epoch::writes(sql) {
+            let (db, sql) = (self.clone(), sql.to_owned());
+            return self.epoch.carry(async move { db.execute_text(&sql).await }).await;
+        }
+        self.execute_text(sql).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
-        self.remote.answer(self.connection.query_one_raw(statement)).await
+        if epoch::writes(&statement.sql) {
+            let db = self.clone();
+            return self.epoch.carry(async move { db.one(statement).await }).await;
+        }
+        self.one(statement).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
-        self.remote.answer(self.connection.query_all_raw(statement)).await
+        if epoch::writes(&statement.sql) {
+            let db = self.clone();
+            return self.epoch.carry(async move { db.all(statement).await }).await;
+        }
+        self.all(statement).await
     }
 }
 
@@ -183,18 +266,22 @@ impl ConnectionTrait for Transaction {
     }
 
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        self.note(&statement.sql);
         self.remote.answer(self.transaction.execute_raw(statement)).await
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        self.note(sql);
         self.remote.answer(self.transaction.execute_unprepared(sql)).await
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        self.note(&statement.sql);
         self.remote.answer(self.transaction.query_one_raw(statement)).await
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        self.note(&statement.sql);
         self.remote.answer(self.transaction.query_all_raw(statement)).await
     }
 }
@@ -224,7 +311,9 @@ impl StreamTrait for Db {
 #[cfg(test)]
 impl From<SqlitePool> for Db {
     fn from(pool: SqlitePool) -> Self {
-        Self { connection: pool.into(), remote: Remote(None) }
+        let direct = Some(Direct::new(pool.clone()));
+        let (epoch, known) = (Epoch::default(), Arc::default());
+        Self { connection: pool.into(), direct, remote: Remote(None), epoch, known }
     }
 }
 

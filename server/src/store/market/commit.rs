@@ -7,7 +7,7 @@ use super::stages::{chunk_tables, resolutions, values};
 use super::tasks::{attempts, call_answers, samples, small_results};
 use super::{batch_number, runs, set_aside, stages, tasks};
 use crate::store::jobs;
-use crate::store::jobs::StartedJob;
+use crate::store::jobs::{CreatedJob, StartedJob};
 use crate::store::money::booking_effects;
 use crate::store::money::booking_effects::Booked;
 use crate::store::money::{ledger, spend_caps, statement};
@@ -16,8 +16,17 @@ use crate::store::schedules;
 use crate::store::schedules::skips;
 use crate::store::{Db, begin};
 
-/// Stores the changes, what was booked among them, and the jobs whose runs are new among them, all
-/// or nothing, as the batch of this number.
+/// Jobs that are stored with a batch.
+#[derive(Debug, Default)]
+pub struct BatchJobs {
+    /// New ones.
+    pub created: Vec<CreatedJob>,
+    /// Those whose runs are new among the changes.
+    pub started: Vec<StartedJob>,
+}
+
+/// Stores the changes, what was booked among them, and jobs that go with them, all or nothing, as
+/// the batch of this number.
 ///
 /// # Errors
 /// The batch may have been stored all the same, where the answer to the commit was lost:
@@ -27,15 +36,17 @@ pub async fn commit(
     number: i64,
     changes: &Changes,
     booked: &[Booked],
-    started: &[StartedJob],
+    batch_jobs: &BatchJobs,
 ) -> Result<(), DbErr> {
     let tx = begin(db).await?;
     batch_number::advance(&tx, number).await?;
-    jobs::put_started(&tx, started).await?;
+    jobs::insert_created(&tx, &batch_jobs.created).await?;
+    jobs::put_started(&tx, &batch_jobs.started).await?;
     schedules::put(&tx, &changes.schedules).await?;
     skips::insert(&tx, &changes.skips).await?;
     jobs::note_fired(&tx, &changes.fired).await?;
-    runs::put(&tx, &changes.runs, &changes.new_runs).await?;
+    let stored = &db.known.plans;
+    let new_plans = runs::put(&tx, stored, &changes.runs, &changes.new_runs).await?;
     set_aside::put(&tx, &changes.set_aside).await?;
     stages::put(&tx, &changes.stages).await?;
     resolutions::insert(&tx, &changes.resolutions).await?;
@@ -60,7 +71,9 @@ pub async fn commit(
     for booked in booked {
         booking_effects::put(&tx, booked).await?;
     }
-    tx.commit().await
+    tx.commit().await?;
+    stored.add(new_plans);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -255,18 +268,19 @@ pub(crate) mod tests {
             let number = batch_number::last(db).await.unwrap();
             let booked = [Booked::Grant("another".to_owned())];
             let available = Account::Available(workspace);
-            let before = load(db).await.unwrap().ledger.units(available);
+            let (before, none) =
+                (load(db).await.unwrap().ledger.units(available), BatchJobs::default());
             // Nothing but its number would keep this from being added twice.
             let added = BTreeMap::from([(available, 7)]);
             let changes = Changes { balances: added, ..Changes::default() };
 
             for wrong in [number, number + 2] {
-                let refused = commit(db, wrong, &changes, &booked, &[]).await;
+                let refused = commit(db, wrong, &changes, &booked, &none).await;
                 assert_eq!(refused, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             }
             assert_eq!(batch_number::last(db).await.unwrap(), number);
-            commit(db, number + 1, &changes, &[], &[]).await.unwrap();
-            let again = commit(db, number + 1, &changes, &[], &[]).await;
+            commit(db, number + 1, &changes, &[], &none).await.unwrap();
+            let again = commit(db, number + 1, &changes, &[], &none).await;
 
             assert_eq!(again, Err(DbErr::RecordNotUpdated), "{}", fresh.name);
             assert_eq!(batch_number::last(db).await.unwrap(), number + 1);

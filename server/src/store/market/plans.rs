@@ -1,6 +1,7 @@
 //! Plans of runs, each stored once under its digest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use common::digest::Digest;
 use common::error_chain::chain;
@@ -28,6 +29,33 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The most plans of which it is remembered that they are stored.
+const STORED_MAX: usize = 4_096;
+
+/// Plans that are known to be stored: none is ever deleted or changed.
+#[derive(Debug, Default)]
+pub(in crate::store) struct StoredPlans(Mutex<HashSet<String>>);
+
+impl StoredPlans {
+    fn has(&self, digest: &str) -> bool {
+        self.digests().contains(digest)
+    }
+
+    /// Remembers plans whose transaction is on disk.
+    pub fn add(&self, stored: Vec<String>) {
+        let mut digests = self.digests();
+        if digests.len() + stored.len() > STORED_MAX {
+            digests.clear();
+        }
+        digests.extend(stored);
+    }
+
+    fn digests(&self) -> MutexGuard<'_, HashSet<String>> {
+        // Each change is one insert or the removal of all.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// A plan as it is stored, under the digest of its text.
 pub(in crate::store) struct Packed {
     pub digest: String,
@@ -39,11 +67,14 @@ pub(in crate::store) fn pack(plan: &Plan) -> Result<Packed, DbErr> {
     Ok(Packed { digest: Digest::of(body.as_bytes()).to_string(), body })
 }
 
-/// Stores the plans that are not stored yet.
+/// Stores the plans that are not stored yet, and gives the digests of those that may be new.
 pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
-    plans: BTreeMap<String, Packed>,
-) -> Result<(), DbErr> {
+    stored: &StoredPlans,
+    mut plans: BTreeMap<String, Packed>,
+) -> Result<Vec<String>, DbErr> {
+    plans.retain(|digest, _| !stored.has(digest));
+    let new: Vec<String> = plans.keys().cloned().collect();
     let rows: Vec<ActiveModel> = plans
         .into_values()
         .map(|plan| ActiveModel { digest: Set(plan.digest), body: Set(plan.body) })
@@ -54,7 +85,7 @@ pub(in crate::store) async fn insert(
             .exec_without_returning(db)
             .await?;
     }
-    Ok(())
+    Ok(new)
 }
 
 pub(in crate::store) async fn find(
@@ -92,4 +123,38 @@ pub(in crate::store) async fn check(db: &Db, found: &mut Vec<UnreadableRow>) -> 
 
 fn read(row: &Model) -> Result<Plan, DbErr> {
     document::read(&row.body).map_err(|error| corrupt_by("plan", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::testing;
+
+    use super::*;
+    use crate::store::begin;
+    use crate::store::testing::databases;
+
+    #[tokio::test]
+    async fn plan_counts_as_stored_when_its_transaction_is_and_not_before() {
+        for fresh in databases().await {
+            let (db, stored) = (&fresh.db, StoredPlans::default());
+            let plan = testing::pipeline().plan();
+            let packed = || {
+                let plan = pack(&plan).unwrap();
+                BTreeMap::from([(plan.digest.clone(), plan)])
+            };
+            let digest = pack(&plan).unwrap().digest;
+
+            let lost = begin(db).await.unwrap();
+            insert(&lost, &stored, packed()).await.unwrap();
+            drop(lost);
+            let tx = begin(db).await.unwrap();
+            let new = insert(&tx, &stored, packed()).await.unwrap();
+            tx.commit().await.unwrap();
+            stored.add(new);
+
+            assert_eq!(find(db, &digest).await.unwrap(), Some(plan), "{}", fresh.name);
+            let again = insert(db, &stored, packed()).await.unwrap();
+            assert!(again.is_empty(), "{}", fresh.name);
+        }
+    }
 }

@@ -5,19 +5,21 @@ use std::str::FromStr;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
-use common::access::Scopes;
+use common::access::{Role, Scopes};
 use common::digest::Digest;
 use common::ids::{ApiKeyId, UserId, WorkspaceId};
 use rand::Rng as _;
-use sea_orm::sea_query::OnConflict;
+use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict, SimpleExpr};
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, IntoActiveModel as _, PaginatorTrait,
-    QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult as _, IntoActiveModel as _,
+    PaginatorTrait, QueryFilter, QueryOrder, QuerySelect, QueryTrait as _,
 };
 use uuid::Uuid;
 
+use super::members;
 use crate::clock;
-use crate::store::{corrupt, micros, time};
+use crate::store::known::Read;
+use crate::store::{Db, corrupt, micros, time};
 
 /// What a key's text starts with, before `_`, so that people and scanners know it when they see it.
 #[derive(Debug, Clone)]
@@ -250,6 +252,37 @@ pub async fn find_by_text(
     let hash = Digest::of(text.as_bytes()).to_string();
     let row = row::Entity::find().filter(row::Column::Hash.eq(hash)).one(db).await?;
     in_force(row, clock::now())
+}
+
+/// The same, with what the holder is in the key's workspace, where they still belong to it. Each
+/// request asks this, so it is used again (`store::known`).
+pub async fn find_member(db: &Db, text: &str) -> Result<Option<(KeyHolder, Option<Role>)>, DbErr> {
+    let hash = Digest::of(text.as_bytes());
+    let read = async {
+        let found = read_member(db, hash).await?;
+        Ok(found.map(|value| Read { value, bytes: 0 }))
+    };
+    let found = db.known.keys.find(&db.epoch, hash, read).await?;
+    Ok(found.filter(|(holder, _)| holder.expires_at.is_none_or(|end| end > clock::now())))
+}
+
+async fn read_member(db: &Db, hash: Digest) -> Result<Option<(KeyHolder, Option<Role>)>, DbErr> {
+    use members::row::{Column as M, Entity as Members};
+    let hash = hash.to_string();
+    let own = |key| Expr::col((row::Entity, key));
+    let role = Members::find()
+        .select_only()
+        .column(M::Role)
+        .filter(Expr::col((Members, M::Workspace)).eq(own(row::Column::Workspace)))
+        .filter(Expr::col((Members, M::UserId)).eq(own(row::Column::UserId)));
+    let role = SimpleExpr::SubQuery(None, Box::new(role.into_query().into()));
+    let found = row::Entity::find().filter(row::Column::Hash.eq(hash)).expr_as(role, "role");
+    let Some(found) = db.query_one(found.as_query()).await? else { return Ok(None) };
+    let key = row::Model::from_query_result(&found, "")?;
+    let Some(holder) = in_force(Some(key), clock::now())? else { return Ok(None) };
+    let role: Option<String> = found.try_get("", "role")?;
+    let role = role.map(|name| members::role_named(&name)).transpose()?;
+    Ok(Some((holder, role)))
 }
 
 /// Who holds the key with this id, if it is in force.

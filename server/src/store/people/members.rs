@@ -236,7 +236,12 @@ async fn may_stop_being(
 }
 
 pub(in crate::store) fn read_role(row: &row::Model) -> Result<Role, DbErr> {
-    row.role.parse().map_err(|_| corrupt("role"))
+    role_named(&row.role)
+}
+
+/// The role of a column.
+pub(super) fn role_named(name: &str) -> Result<Role, DbErr> {
+    name.parse().map_err(|_| corrupt("role"))
 }
 
 #[cfg(test)]

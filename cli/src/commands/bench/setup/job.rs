@@ -104,6 +104,41 @@ pub async fn run(session: &Session, job: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Reads a job, and gives its state.
+pub async fn read(session: &Session, job: &str) -> Result<String, Failure> {
+    #[derive(Deserialize)]
+    struct Read {
+        job: Job,
+    }
+    #[derive(Deserialize)]
+    struct Job {
+        state: String,
+    }
+    let url = session.client.url(JOBS, &[job]);
+    Ok(session.client.get(url).await?.read::<Read>()?.job.state)
+}
+
+/// How many tasks are on a page that begins after this one.
+pub async fn page_of_tasks(session: &Session, job: &str, after: u64) -> Result<usize, Failure> {
+    #[derive(Deserialize)]
+    struct Page {
+        tasks: Vec<serde::de::IgnoredAny>,
+    }
+    let mut url = session.client.url(JOBS, &[job, "tasks"]);
+    url.query_pairs_mut().append_pair("after", &after.to_string());
+    Ok(session.client.get(url).await?.read::<Page>()?.tasks.len())
+}
+
+/// How many nodes the session's workspace has.
+pub async fn nodes(session: &Session) -> Result<u64, Failure> {
+    #[derive(Deserialize)]
+    struct Nodes {
+        nodes: Vec<serde::de::IgnoredAny>,
+    }
+    let url = session.client.url("/v1/dev/nodes", &[]);
+    Ok(session.client.get(url).await?.read::<Nodes>()?.nodes.len() as u64)
+}
+
 /// Asks for a run's progress every `period` until `enough`, or until it has ended badly.
 pub async fn follow(
     session: &Session,

@@ -83,6 +83,15 @@ impl World {
         digits.parse().map_err(|error| Failure::local("no run has ended", error))
     }
 
+    /// The number of the last transaction of the coordinator, as the server notes it.
+    pub fn batches(&self) -> Result<u64, Failure> {
+        let failed = |error| Failure::local("cannot read the number of the last batch", error);
+        let text = std::fs::read_to_string(data_folder(self.folder.path()).join("last-batch"));
+        let text = text.map_err(|error| failed(error.to_string()))?;
+        let number = text.split_whitespace().next().unwrap_or_default();
+        number.parse().map_err(|error: std::num::ParseIntError| failed(error.to_string()))
+    }
+
     /// A folder beside the server's, for what the benchmark itself needs.
     pub fn aside(&self, name: &str) -> Result<PathBuf, Failure> {
         let path = self.folder.path().join(name);

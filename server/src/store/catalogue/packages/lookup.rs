@@ -9,9 +9,11 @@ use sea_orm::{
 };
 use uuid::Uuid;
 
-use super::row::{Column as C, Entity};
+use super::row::{Column as C, Entity, Model};
 use super::{Family, Package, PackageField, integer, of, read};
+use crate::store::Db;
 use crate::store::catalogue::imports::{Item, is_imported};
+use crate::store::known::Read;
 use crate::store::people::workspaces;
 use crate::store::query::selection;
 use crate::store::query::selection::{Found, Selection};
@@ -19,7 +21,7 @@ use crate::store::query::selection::{Found, Selection};
 const PUBLISHERS_MAX: u64 = 5;
 
 /// Which packages a tag may name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Which {
     Any,
     Active,
@@ -36,16 +38,46 @@ pub enum Shelf {
     Unpublished,
 }
 
+/// What a tag is asked for.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub(in crate::store) struct Asked {
+    names: WorkspaceId,
+    reader: WorkspaceId,
+    family: Family,
+    tag: String,
+    which: Which,
+}
+
 /// The newest package that a tag of the workspace `names` stands for, as far as `reader` may see
-/// it: a stranger's only while it is published.
+/// it: a stranger's only while it is published. Each new job asks this, so it is used again
+/// (`store::known`).
 pub async fn resolve(
-    db: &impl ConnectionTrait,
+    db: &Db,
     names: WorkspaceId,
     reader: WorkspaceId,
     family: Family,
     tag: &Tag,
     which: Which,
 ) -> Result<Option<Package>, DbErr> {
+    let found = async {
+        let row = find_row(db, (names, reader), family, tag, which).await?;
+        let package = |row: Model| {
+            let schema = row.params_schema.as_ref().map_or(0, String::len);
+            Ok(Read { value: read(&row)?, bytes: row.manifest.len() + schema })
+        };
+        row.map(package).transpose()
+    };
+    let asked = Asked { names, reader, family, tag: tag.to_string(), which };
+    db.known.packages.find(&db.epoch, asked, found).await
+}
+
+async fn find_row(
+    db: &Db,
+    (names, reader): (WorkspaceId, WorkspaceId),
+    family: Family,
+    tag: &Tag,
+    which: Which,
+) -> Result<Option<Model>, DbErr> {
     let mut query = tagged(family, tag)?
         .filter(stands_for(names, family))
         .filter(C::Public.eq(true).or(C::Workspace.eq(reader.uuid())));
@@ -54,13 +86,8 @@ pub async fn resolve(
     }
     // The workspace's own come first.
     let foreign: SimpleExpr = Expr::case(C::Workspace.eq(names.uuid()), 0).finally(1).into();
-    let row = query
-        .order_by(foreign, Order::Asc)
-        .order_by_desc(C::Major)
-        .order_by_desc(C::Minor)
-        .one(db)
-        .await?;
-    row.as_ref().map(read).transpose()
+    let newest = query.order_by(foreign, Order::Asc).order_by_desc(C::Major);
+    newest.order_by_desc(C::Minor).one(db).await
 }
 
 /// A package of this id that is the reader's own or published.

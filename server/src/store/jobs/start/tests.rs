@@ -11,7 +11,8 @@ use super::*;
 use crate::store::Db;
 use crate::store::jobs::{self, Change, JobLocks};
 use crate::store::load;
-use crate::store::market::{batch_number, commit, runs};
+use crate::store::market::commit::{self, BatchJobs};
+use crate::store::market::{batch_number, runs};
 use crate::store::money::booking_effects::Booked;
 use crate::store::testing::{commit_next, databases, draft};
 
@@ -42,7 +43,9 @@ async fn accepted(db: &Db) -> Start {
 
 impl Start {
     async fn commit(&self, db: &Db, number: i64) -> Result<(), DbErr> {
-        commit::commit(db, number, &self.changes, &[], std::slice::from_ref(&self.started)).await
+        let started = vec![self.started.clone()];
+        let jobs = BatchJobs { started, ..BatchJobs::default() };
+        commit::commit(db, number, &self.changes, &[], &jobs).await
     }
 
     async fn job(&self, db: &Db) -> Option<Job> {

@@ -18,8 +18,9 @@ use sea_orm::{Condition, QuerySelect as _, QueryTrait as _};
 
 use super::origin::{callbacks, origin_name, parent};
 use super::{ActiveModel, Column, Entity, Model, view};
+use crate::store::market::plans::{self, StoredPlans};
+use crate::store::market::stages;
 use crate::store::market::stages::{chunk_tables, resolutions, values};
-use crate::store::market::{plans, stages};
 use crate::store::query::document;
 use crate::store::query::rows::{self, UnreadableRow};
 use crate::store::{Db, corrupt, corrupt_by, micros, row_groups, storable};
@@ -134,12 +135,14 @@ fn record(row: &Model, plans: &BTreeMap<String, Plan>) -> Result<RunRecord, DbEr
     })
 }
 
-/// Stores runs as they stand now. What was ordered is written with the first version only.
+/// Stores runs as they stand now, and gives the digests of plans that may be new. What was ordered
+/// is written with the first version only.
 pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
+    stored: &StoredPlans,
     runs: &[RunRecord],
     new: &BTreeSet<RunId>,
-) -> Result<(), DbErr> {
+) -> Result<Vec<String>, DbErr> {
     let mut packed = BTreeMap::new();
     let mut rows = Vec::with_capacity(runs.len());
     for record in runs {
@@ -148,7 +151,7 @@ pub(in crate::store) async fn put(
         rows.push(row(record, plan.as_ref().map(|plan| plan.digest.clone()))?);
         packed.extend(plan.map(|plan| (plan.digest.clone(), plan)));
     }
-    plans::insert(db, packed).await?;
+    let new_plans = plans::insert(db, stored, packed).await?;
     for some in row_groups(&rows) {
         Entity::insert_many(some.iter().cloned())
             .on_conflict(
@@ -179,7 +182,7 @@ pub(in crate::store) async fn put(
             .exec_without_returning(db)
             .await?;
     }
-    Ok(())
+    Ok(new_plans)
 }
 
 /// The row of a run. That of one which is stored already brings no documents of what was ordered:

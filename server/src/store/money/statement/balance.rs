@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 use common::ids::WorkspaceId;
 use common::money::credits::Credits;
 use common::money::ledger::Account;
-use common::money::statement::LineKind;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::ExprTrait as _;
 use sea_orm::{Order, QueryOrder, QuerySelect, QueryTrait as _};
@@ -13,6 +12,10 @@ use super::{Column, Entity};
 use crate::store::money::ledger::{self, transfers};
 use crate::store::money::shards;
 use crate::store::{corrupt, time};
+
+/// Lines of what was earned and paid out, as the partial index says it: no database would know it
+/// from bound values.
+const EARNINGS: &str = "kind IN (3, 4, 5)";
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Balance {
@@ -58,17 +61,14 @@ pub async fn balance(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Ba
 
 /// What a workspace has earned and has not asked to be paid out, whether or not it has spent it.
 pub async fn earned(db: &impl ConnectionTrait, owner: WorkspaceId) -> Result<Credits, DbErr> {
-    let kinds = [LineKind::Earning, LineKind::Payout, LineKind::PayoutReturn];
     let sum = "CAST(COALESCE(SUM(COALESCE(credit, 0) - COALESCE(debit, 0)), 0) AS BIGINT)";
-    let units: Option<i64> = Entity::find()
-        .filter(Column::Owner.eq(owner.uuid()))
-        .filter(Column::Kind.is_in(kinds.map(LineKind::number)))
-        .select_only()
-        .expr_as(Expr::cust(sum), "units")
-        .into_tuple()
-        .one(db)
-        .await?;
+    let sum = earnings(owner).select_only().expr_as(Expr::cust(sum), "units");
+    let units: Option<i64> = sum.into_tuple().one(db).await?;
     Credits::from_units(units.unwrap_or(0)).ok_or_else(|| corrupt("sum of earnings"))
+}
+
+fn earnings(owner: WorkspaceId) -> Select<Entity> {
+    Entity::find().filter(Column::Owner.eq(owner.uuid())).filter(Expr::cust(EARNINGS))
 }
 
 /// When what an operator has earned and not been given was earned; `None` where there is nothing.
@@ -94,4 +94,25 @@ pub async fn pending(
     };
     let (first, last) = (at(Order::Asc).await?.min(), at(Order::Desc).await?.max());
     Ok(first.zip(last).map(|(first, last)| Pending { first, last }))
+}
+
+#[cfg(test)]
+mod tests {
+    use common::money::statement::LineKind;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::store::testing::{databases, steps};
+
+    #[tokio::test]
+    async fn earnings_are_found_in_an_index() {
+        let kinds = [LineKind::Earning, LineKind::Payout, LineKind::PayoutReturn];
+        let [a, b, c] = kinds.map(LineKind::number);
+        assert_eq!(EARNINGS, format!("kind IN ({a}, {b}, {c})"));
+        let databases = databases().await;
+
+        let steps = steps(&databases[0].db, &earnings(WorkspaceId::new(Uuid::nil()))).await;
+
+        assert!(steps.contains("USING INDEX statement_lines_payouts"), "{steps}");
+    }
 }

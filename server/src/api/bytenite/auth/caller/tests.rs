@@ -1,10 +1,12 @@
 //! Who the caller is, and what they say of themselves.
 
+use common::access::Role;
 use reqwest::Method;
 use serde_json::json;
 
 use crate::api::testing::TestServer;
-use crate::store::people::api_keys;
+use crate::store::people::members::Changed;
+use crate::store::people::{api_keys, members};
 
 #[tokio::test]
 async fn api_key_is_exchanged_for_a_token_that_works_with_and_without_bearer() {
@@ -76,4 +78,31 @@ async fn revoked_api_key_ends_its_tokens() {
 
     assert_eq!(server.call_as(token, Method::GET, "/v1/auth/user", None).await.0, 401);
     assert_eq!(server.get("/v1/auth/user").await.0, 401);
+}
+
+#[tokio::test]
+async fn key_that_was_used_a_moment_ago_is_refused_as_soon_as_it_is_revoked() {
+    let server = TestServer::open().await;
+    let db = &server.app.db;
+    let (_, key) = server.member(Role::Developer).await;
+    assert_eq!(server.call_as(&key, Method::GET, "/v1/auth/user", None).await.0, 200);
+    let holder = api_keys::find_by_text(db, &key).await.unwrap().unwrap();
+
+    assert!(api_keys::revoke(db, server.workspace, None, holder.key).await.unwrap());
+
+    assert_eq!(server.call_as(&key, Method::GET, "/v1/auth/user", None).await.0, 401);
+}
+
+#[tokio::test]
+async fn member_who_asked_a_moment_ago_is_refused_as_soon_as_they_are_removed() {
+    let server = TestServer::open().await;
+    let db = &server.app.db;
+    let (_, key) = server.member(Role::Developer).await;
+    assert_eq!(server.call_as(&key, Method::GET, "/v1/auth/user", None).await.0, 200);
+    let holder = api_keys::find_by_text(db, &key).await.unwrap().unwrap();
+
+    let removed = members::remove(db, server.workspace, holder.user).await.unwrap();
+
+    assert_eq!(removed, Changed::Done);
+    assert_eq!(server.call_as(&key, Method::GET, "/v1/auth/user", None).await.0, 401);
 }
