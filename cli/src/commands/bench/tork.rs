@@ -58,7 +58,12 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     container::make_image(&engine)
         .await
         .map_err(|error| Failure::local("the benchmark's image cannot be made", error))?;
-    image::upload(container::TINY, session).await?;
+    let uploaded = image::upload(container::TINY, session).await;
+    // Nodes bring their own copy of what was pushed.
+    container::remove_image(&engine)
+        .await
+        .map_err(|error| Failure::local("the benchmark's image cannot be removed", error))?;
+    uploaded?;
     let containers = if args.apart { "run" } else { "workspace" };
     let workspace = session.client.url("/v1/workspace", &[]);
     session.client.send(Method::PATCH, workspace, &json!({ "containers": containers })).await?;

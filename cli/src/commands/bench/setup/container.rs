@@ -9,7 +9,7 @@ use bollard::errors::Error;
 use bollard::models::{ContainerCreateBody, HostConfig};
 use bollard::query_parameters::{
     CreateContainerOptions, CreateImageOptionsBuilder, RemoveContainerOptionsBuilder,
-    WaitContainerOptions,
+    RemoveImageOptions, WaitContainerOptions,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use tokio::time::Instant;
@@ -56,6 +56,10 @@ pub async fn make_image(engine: &Docker) -> Result<(), Error> {
     let options = CreateImageOptionsBuilder::new().from_src("-").repo(repo).tag(tag).build();
     let body = bollard::body_full(tar.into_inner()?.into());
     engine.create_image(Some(options), Some(body), None).try_for_each(|_| async { Ok(()) }).await
+}
+
+pub async fn remove_image(engine: &Docker) -> Result<(), Error> {
+    engine.remove_image(TINY, None::<RemoveImageOptions>, None).await.map(drop)
 }
 
 async fn run(engine: &Docker, id: &str) -> Result<(), Error> {
