@@ -31,6 +31,7 @@ mod m20261129_000012_add_apis_of_jobs;
 mod m20261129_000013_add_small_results;
 mod m20261129_000014_add_index_of_unbilled_runs;
 mod m20261129_000015_add_looks_at_ended_jobs;
+mod m20261129_000016_add_sharing_of_containers;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -55,6 +56,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000013_add_small_results::Migration),
             Box::new(m20261129_000014_add_index_of_unbilled_runs::Migration),
             Box::new(m20261129_000015_add_looks_at_ended_jobs::Migration),
+            Box::new(m20261129_000016_add_sharing_of_containers::Migration),
         ]
     }
 }

@@ -35,6 +35,9 @@ use pause::Pause;
 const IN_FLIGHT_MAX: usize = 2;
 /// Settled attempts that are remembered, against orders that were under way at the time.
 const SETTLED_MAX: usize = 4096;
+/// How long a task runs until the server is told that it does: one that is shorter is told of with
+/// its receipt, which would else wait until the message before it is answered.
+const SHORT: Duration = Duration::from_millis(50);
 /// How long containers may take to be gone when the node stops.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(20);
 /// How long a probe of the engine may take.
@@ -92,6 +95,7 @@ pub async fn run<R: ServerClient>(
             Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
             () = sleep_until(pause.until()), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.pending => agent.pending = true,
+            () = reached(agent.started_at), if !agent.urgent => agent.urgent = true,
             () = sleep_until(pause.company()), if agent.pending && !agent.urgent => {
                 (agent.urgent, agent.pending) = (true, false);
             }
@@ -100,6 +104,14 @@ pub async fn run<R: ServerClient>(
     drop((in_flight, events));
     agent.shutdown().await;
     end
+}
+
+/// Waits for a time; without end where there is none.
+async fn reached(at: Option<Instant>) {
+    match at {
+        Some(at) => sleep_until(at).await,
+        None => std::future::pending().await,
+    }
 }
 
 struct Agent<R> {
@@ -130,6 +142,8 @@ struct Agent<R> {
     urgent: bool,
     /// There is something to say that can wait for company, and nothing that is more urgent.
     pending: bool,
+    /// When the server is told of tasks that have started.
+    started_at: Option<Instant>,
     /// The server has taken this process's word once.
     joined: bool,
 }
@@ -157,6 +171,7 @@ impl<R: ServerClient> Agent<R> {
             probes: JoinSet::new(),
             urgent: false,
             pending: false,
+            started_at: None,
             joined: false,
         }
     }
@@ -266,10 +281,10 @@ impl<R: ServerClient> Agent<R> {
             }
             Event::Started(lease) => {
                 self.slots.started(&lease, now_ms);
-                // A short task is over before the server could have heard of it.
-                match self.ahead.is_busy(Instant::now()) {
+                let now = Instant::now();
+                match self.ahead.is_busy(now) {
                     true => self.pending = true,
-                    false => self.urgent = true,
+                    false => drop(self.started_at.get_or_insert(now + SHORT)),
                 }
             }
             Event::Ended(lease) => {

@@ -21,14 +21,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::disk::{Disk, Share};
 use crate::files::data_dir::DataDir;
-use crate::files::tree::Scratch;
-use crate::files::tree::dir_with_mode;
 use crate::logs::LogBook;
 use crate::machine::device::Gpu;
 use crate::metrics::NodeMetrics;
 use crate::runtime::docker::{Docker, Image};
 use crate::runtime::launch::{self, Folders, Launches};
-use crate::runtime::warm::Pool;
+use crate::runtime::warm::{AttemptFolder, Pool};
 use crate::server_client::ServerClient;
 use crate::server_client::transfer;
 use crate::storage::caches::{Caches, Mounted};
@@ -108,19 +106,20 @@ pub async fn run<R: ServerClient>(
     tracing::info!("attempt started");
     let lease = attempt.lease;
     let (mut usage, mut share) = (Usage::default(), None);
-    let lived = match Scratch::new(&tools.data_dir.work()) {
-        Ok(folder) => {
+    let lived = match tools.warm.folder(&tools.engine, &attempt.work) {
+        Ok(mut folder) => {
             let held = (&mut usage, &mut share);
-            let lived = live(&attempt, &tools, &folder.0, &events, &stop, held).await;
+            let lived = live(&attempt, &tools, &mut folder, &events, &stop, held).await;
+            let pool = tools.warm.clone();
             // Gigabytes take a while to go.
-            let gone = tokio::task::spawn_blocking(move || drop(folder)).await;
+            let gone = tokio::task::spawn_blocking(move || pool.leave_folder(folder)).await;
             lived.and_then(|given| {
                 gone.map_err(io::Error::other).map(|()| given).map_err(Stopped::from)
             })
         }
         Err(error) => Err(error.into()),
     };
-    // Its folder is gone.
+    // Nothing of it is left.
     drop(share);
     let mut contents = Contents::default();
     let outcome = match lived {
@@ -171,16 +170,16 @@ pub fn sign<R: ServerClient>(remote: &R, receipt: &Receipt) -> SignedReceipt {
 async fn live<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
-    folder: &Path,
+    folder: &mut AttemptFolder,
     events: &mpsc::Sender<Event>,
     stop: &CancellationToken,
     (usage, held): (&mut Usage, &mut Option<Arc<Share>>),
 ) -> Result<Given, Stopped> {
-    let (inputs, outputs) = (folder.join("inputs"), folder.join("results"));
+    let (inputs, outputs) = (folder.inputs(), folder.results());
     let files = until(stop, inputs::list(attempt, tools)).await?;
     let share = until(stop, room::share(tools, &attempt.work, &files)).await?;
     *held = Some(Arc::clone(&share));
-    let ready = until(stop, prepare(attempt, tools, files, &inputs, &outputs)).await?;
+    let ready = until(stop, prepare(attempt, tools, files, folder)).await?;
     share.note(0, Instant::now());
     usage.input_bytes = ready.input_bytes;
     let (lease, logs) = (attempt.lease, &tools.logs);
@@ -189,7 +188,7 @@ async fn live<R: ServerClient>(
     let wanted = attempt.gpu.as_deref().unwrap_or("none");
     logs.note(lease, Level::Debug, format!("gpus requested: {wanted}"));
     let app = ready.package.as_ref().map(|package| package.app());
-    let (files, shared) = (folder.join("files"), folder.join("shared"));
+    let (files, shared) = (folder.files(), folder.shared());
     let folders = Folders {
         app: app.as_deref(),
         inputs: &inputs,
@@ -199,7 +198,6 @@ async fn live<R: ServerClient>(
         caches: ready.caches.as_ref(),
     };
     let spec = &attempt.work.container;
-    make_shared_dirs(tools, &attempt.work, folders)?;
     for file in app.iter().flat_map(|app| spec.package_files().map(|file| app.join(file.as_str())))
     {
         make_executable(&file)?;
@@ -211,9 +209,11 @@ async fn live<R: ServerClient>(
     let value_file = value::file(spec, folders);
     let _followed = tools.progress.follow(lease, value_file.as_deref());
     let mut containers = Containers::new(&ready.images);
-    let own = OwnTexts { folders, share: &share };
+    let spare = &folder.spare();
+    let own = OwnTexts { folders, share: &share, spare };
     let ended = in_turn(attempt, tools, own, &mut launches, &mut containers, events, stop).await;
     containers.remove(&tools.engine).await;
+    folder.is_mounted = containers.has_folder;
     if let Some(caches) = ready.caches {
         tools.caches.left(attempt.work.workspace, caches).await;
     }
@@ -229,17 +229,6 @@ async fn live<R: ServerClient>(
         Ok::<_, Stopped>(Given { outputs, contents, value })
     };
     stored.await.map_err(|stopped: Stopped| stopped.redacted(&first.redactor))
-}
-
-/// Makes the folders that all containers of a task share.
-fn make_shared_dirs<R>(tools: &Tools<R>, work: &Work, folders: Folders<'_>) -> io::Result<()> {
-    let spec = &work.container;
-    if !spec.shared.is_empty() {
-        dir_with_mode(folders.shared, 0o755)?;
-    }
-    (0..spec.shared.len()).try_for_each(|n| {
-        tools.engine.writable_dir(&folders.shared_dir(n), work.workspace, spec.profile)
-    })
 }
 
 /// Waits for the attempt's share of the machine, and runs its containers.
@@ -261,7 +250,10 @@ async fn in_turn<R: ServerClient>(
     match &mut warmed {
         Some(warmed) => warmed.prepare(attempt, tools).await?,
         None if is_late => {}
-        None => containers.make_first(&tools.engine, launches).await?,
+        None => {
+            launch::write_files(&launches.spec, own.folders.files)?;
+            containers.make_first(&tools.engine, launches).await?;
+        }
     }
     let ran = async {
         let gpu = until(stop, admitted(attempt.lease, events)).await?;
@@ -276,6 +268,9 @@ async fn in_turn<R: ServerClient>(
                 && let Some(ran) = warmed.run(attempt, tools, launches, events, stop).await?
             {
                 return Ok(ran);
+            }
+            if !containers.has_folder {
+                launch::write_files(&launches.spec, own.folders.files)?;
             }
             containers.run(tools, launches, events, stop).await
         };
@@ -294,7 +289,7 @@ async fn in_turn<R: ServerClient>(
 async fn give_texts<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
-    OwnTexts { folders, share }: OwnTexts<'_>,
+    OwnTexts { folders, share, .. }: OwnTexts<'_>,
     launches: &mut Launches,
 ) -> Result<(), Stopped> {
     let Attempt { lease, work, environment, .. } = attempt;
@@ -332,6 +327,8 @@ struct Given {
 struct OwnTexts<'a> {
     folders: Folders<'a>,
     share: &'a Arc<Share>,
+    /// Where a file is kept for the inputs of a later attempt.
+    spare: &'a Path,
 }
 
 /// What a container needs, and the node has now.
@@ -347,16 +344,16 @@ async fn prepare<R: ServerClient>(
     attempt: &Attempt,
     tools: &Tools<R>,
     files: Vec<InputFile>,
-    folder: &Path,
-    results: &Path,
+    folder: &AttemptFolder,
 ) -> Result<Prepared, Stopped> {
-    dir_with_mode(folder, 0o755)?;
     let (lease, work) = (attempt.lease, &attempt.work);
-    tools.engine.writable_dir(results, work.workspace, work.container.profile)?;
     // Before its turn: a registry may be slow, and images have places for each workspace.
     let temporary = tools.data_dir.temporary();
     let images = match tools.warm.image(work) {
-        Some(image) => vec![image],
+        Some(image) => {
+            tools.engine.check_fits(&image, work)?;
+            vec![image]
+        }
         None => tools.engine.images(work, &tools.remote, lease, &temporary).await?,
     };
     let (package, caches) = match work.package {
@@ -370,8 +367,9 @@ async fn prepare<R: ServerClient>(
     };
     room::trim(tools).await;
     let input_bytes = files.iter().map(|file| file.size).sum();
+    let (to, spare) = (&folder.inputs(), &folder.spare());
     stream::iter((0u32..).zip(files))
-        .map(|(n, file)| inputs::place(attempt, tools, n, file, folder))
+        .map(|(n, file)| inputs::place(attempt, tools, n, file, (to, spare)))
         .buffer_unordered(FILES_AT_ONCE)
         .try_collect::<()>()
         .await?;

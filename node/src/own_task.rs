@@ -5,12 +5,11 @@ use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use common::compute::container::{
-    Command, ContainerSpec, Content, Isolation, Parts, Profile, Program,
+    Command, ContainerSpec, Content, Isolation, Parts, Profile, Program, Sharing,
 };
 use common::compute::resources::Resources;
 use common::ids::{RunId, WorkspaceId};
@@ -28,7 +27,7 @@ use crate::logs::redact::Redactor;
 use crate::net::ssrf_guard::SsrfGuard;
 use crate::runtime::docker::{Allowed, Docker, Image, Images, NotConnected};
 use crate::runtime::launch::{Connection, CountedCache};
-use crate::runtime::warm::{Home, Places, Pool, Shape};
+use crate::runtime::warm::{Common, Home, Places, Pool, Shape};
 use crate::runtime::{self, Ended, Entry, Launch, Mount};
 
 /// More than any such program needs.
@@ -107,7 +106,8 @@ impl OwnTask {
     ///
     /// Where the container cannot be run.
     pub async fn run_supervised(&self, isolation: Isolation) -> Result<Option<Ended>, Error> {
-        let shape = Shape { work: Arc::new(self.work(isolation)), folders: Vec::new() };
+        let work = self.work(isolation);
+        let shape = Shape::of(&work, &self.image, Common::default());
         let warm = match self.pool.take(&shape) {
             Some(warm) => warm,
             None => {
@@ -116,13 +116,13 @@ impl OwnTask {
                     launch.results.host = home.results();
                     Ok(launch)
                 };
-                let made = self.pool.make(&self.engine, &shape, &self.image, own).await?;
+                let made = self.pool.make(&self.engine, &shape, &work, &self.image, own).await?;
                 let Some(made) = made else { return Ok(None) };
                 made
             }
         };
         let (logs, stop) = (&self.logs, CancellationToken::new());
-        let (places, folder) = self.places()?;
+        let (places, folder) = self.places(&work)?;
         let ended = warm.run(&self.engine, &self.launch, places, logs, || {}, &stop).await;
         remove_tree(&folder)?;
         Ok(Some(ended?))
@@ -144,7 +144,7 @@ impl OwnTask {
     }
 
     /// The folders of one task.
-    fn places(&self) -> io::Result<(Places, std::path::PathBuf)> {
+    fn places(&self, work: &Work) -> io::Result<(Places, std::path::PathBuf)> {
         let n = self.tasks.fetch_add(1, Ordering::Relaxed);
         let folder = self.folder.path().join(format!("task-{n}"));
         let (inputs, results) = (folder.join("inputs"), folder.join("results"));
@@ -152,13 +152,14 @@ impl OwnTask {
             dir_with_mode(path, 0o755)?;
         }
         self.engine.writable_dir(&results, self.launch.workspace, self.launch.profile)?;
-        Ok((Places { inputs, results, shared: Vec::new() }, folder))
+        let (spare, spec) = (folder.join("spare"), work.container.clone());
+        Ok((Places { inputs, results, shared: Vec::new(), spare, spec }, folder))
     }
 
     fn work(&self, isolation: Isolation) -> Work {
         let program = Program::new(Command::Line(vec![PROGRAM.to_owned()]));
         let mounts = BTreeMap::from([(Content::Results, self.launch.results.inside.clone())]);
-        let parts = Parts { mounts, isolation, ..Parts::of(program) };
+        let parts = Parts { mounts, isolation, profile: self.launch.profile, ..Parts::of(program) };
         Work {
             run: self.launch.lease.task.run,
             workspace: self.launch.workspace,
@@ -166,6 +167,7 @@ impl OwnTask {
             package: None,
             images: vec![Source::Binary],
             container: ContainerSpec::new(parts).expect("the task's container is a plain one"),
+            sharing: Sharing::default(),
             secrets: false,
             late: false,
             needs: NEEDS,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use common::compute::container::{Command, ContainerSpec, Content, Parts, Program};
+use common::compute::container::{Command, ContainerSpec, Content, Parts, Program, Sharing};
 use common::compute::environment::Environment;
 use common::compute::resources::Resources;
 use common::digest::Digest;
@@ -233,6 +233,7 @@ pub fn work() -> Work {
         images: vec![Image::Binary],
         container: ContainerSpec::new(parts()).unwrap(),
         secrets: false,
+        sharing: Sharing::default(),
         late: false,
         needs: Resources::new(1000, 64).with_disk(10),
         task_timeout_secs: Some(60),

@@ -21,8 +21,9 @@ const LISTS: [(&str, &str); 14] = [
 ];
 
 /// Fields of the API that the command line calls otherwise.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 10] = [
     ("accessCode", "--access-code"),
+    ("containers", "--containers"),
     ("couponCode", "the code"),
     ("expiresAt", "--expires"),
     ("log_days", "--log-days"),

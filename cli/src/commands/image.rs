@@ -10,6 +10,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncSeekExt, AsyncWriteExt, BufWriter};
 use tokio_util::io::ReaderStream;
 
+use crate::client::Answer;
 use crate::client::failure::Failure;
 use crate::client::output::{Page, Table, note};
 use crate::client::session::Session;
@@ -74,15 +75,21 @@ async fn remove(reference: &str, session: &Session) -> Result<(), Failure> {
 }
 
 async fn push(reference: String, session: &Session) -> Result<(), Failure> {
-    let spooled = spool(&reference).await?;
+    let (answer, digest) = upload(&reference, session).await?;
+    session.output.result(&answer.text, || vec![format!("{reference}  sha256:{digest}")])
+}
+
+/// Takes an image to the server, and gives its answer and the digest of the archive.
+pub async fn upload(reference: &str, session: &Session) -> Result<(Answer, Digest), Failure> {
+    let spooled = spool(reference).await?;
     let digest = spooled.digest.to_string();
     note(format_args!("pushing {reference} ({} bytes)", spooled.size));
 
     let mut url = session.client.url("/v1/dev/images", &[]);
-    url.query_pairs_mut().append_pair("reference", &reference).append_pair("digest", &digest);
+    url.query_pairs_mut().append_pair("reference", reference).append_pair("digest", &digest);
     let bytes = ReaderStream::with_capacity(spooled.file, 256 << 10);
     let answer = session.client.post_stream(url, spooled.size, bytes).await?;
-    session.output.result(&answer.text, || vec![format!("{reference}  sha256:{digest}")])
+    Ok((answer, spooled.digest))
 }
 
 /// Writes the engine's archive of an image to a file that has no name and goes with the process.

@@ -1,6 +1,7 @@
 //! `fanfold workspace`: the workspace that one acts in, and its settings.
 
 use clap::Subcommand;
+use common::compute::container::Sharing;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::json;
@@ -20,7 +21,11 @@ pub enum Command {
         /// Days after the end of a run for which its logs are kept; "server" is as long as the
         /// server keeps them
         #[arg(long, value_name = "DAYS", value_parser = days)]
-        log_days: LogDays,
+        log_days: Option<LogDays>,
+        /// Which tasks may follow one another in a container on a node: those of one stage of a
+        /// run, or those of all runs of the workspace whose containers are the same
+        #[arg(long, value_parser = Sharing::ALL.map(Sharing::as_str), required_unless_present = "log_days")]
+        containers: Option<String>,
     },
 }
 
@@ -34,6 +39,7 @@ struct Workspace {
     name: String,
     created_at: String,
     log_days: u32,
+    containers: String,
 }
 
 fn days(text: &str) -> Result<LogDays, String> {
@@ -51,8 +57,15 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
     let url = client.url(PATH, &[]);
     let answer = match command {
         Command::Get => client.get(url).await?,
-        Command::Set { log_days: LogDays(days) } => {
-            client.send(Method::PATCH, url, &json!({ "log_days": days })).await?
+        Command::Set { log_days, containers } => {
+            let mut body = serde_json::Map::new();
+            if let Some(LogDays(days)) = log_days {
+                body.insert("log_days".to_owned(), json!(days));
+            }
+            if let Some(containers) = containers {
+                body.insert("containers".to_owned(), json!(containers));
+            }
+            client.send(Method::PATCH, url, &body).await?
         }
     };
     let workspace: Workspace = answer.read()?;
@@ -61,6 +74,7 @@ pub async fn run(command: Command, session: &Session) -> Result<(), Failure> {
             format!("{}  {}", workspace.id, workspace.name),
             format!("created {}", moment(&workspace.created_at)),
             format!("logs are kept for {} days after the end of their run", workspace.log_days),
+            format!("tasks share containers within their {}", workspace.containers),
         ]
     })
 }

@@ -228,6 +228,7 @@ fn work(stage: TaskStage<'_>) -> Option<Work> {
             .map(|code| WorkPackage { owner: code.package.owner, digest: code.package.digest }),
         images: container.images().to_vec(),
         container: run.spec.plan.container_spec(block)?.clone(),
+        sharing: run.spec.terms.sharing,
         secrets: !container.secrets.is_empty(),
         late: !container.late().is_empty(),
         needs: container.needs,

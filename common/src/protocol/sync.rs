@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{LogBatch, SignedReceipt};
-use crate::compute::container::ContainerSpec;
+use crate::compute::container::{ContainerSpec, Sharing};
 use crate::compute::device::Device;
 use crate::compute::environment::Environment;
 use crate::compute::resources::Resources;
@@ -113,6 +113,8 @@ pub struct Work {
     /// What the containers are made from; `container` names them by their places.
     pub images: Vec<Image>,
     pub container: ContainerSpec,
+    /// Which tasks may follow one another in a container, on this node.
+    pub sharing: Sharing,
     /// Whether there are secrets to be asked for right before a container starts.
     pub secrets: bool,
     /// Whether its container has texts that are known only when a task begins.

@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::compute::container::Sharing;
 use crate::ids::QueueId;
 use crate::run::queue::InQueue;
 
@@ -27,6 +28,9 @@ pub struct Terms {
     /// The project whose spend cap it is under, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub project: Option<String>,
+    /// With which other tasks of the workspace its own may share containers.
+    #[serde(default, skip_serializing_if = "Sharing::is_default")]
+    pub sharing: Sharing,
 }
 
 impl Terms {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use common::compute::container::Sharing;
 use common::ids::{JobId, RunId, WorkspaceId};
 use common::money::credits::Credits;
 use common::plan::{ContainerTask, Limits};
@@ -99,6 +100,7 @@ fn terms(random: &mut Random) -> Terms {
         is_test: random.chance(100),
         queue: None,
         project: random.chance(250).then(|| PROJECT.to_owned()),
+        sharing: Sharing::default(),
     }
 }
 

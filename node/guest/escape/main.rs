@@ -34,7 +34,7 @@ const FAMILIES: [&[Try]; 6] = [
 /// What containers of the profile `plain` may do: these are no ways out of them. `/tmp` lies in
 /// their root there, which is counted as what they write: who fills it is ended, and the kit with
 /// it.
-const PLAIN: [&str; 10] = [
+const PLAIN: [&str; 12] = [
     "identity-root",
     "become-root",
     "become-root-group",
@@ -45,6 +45,10 @@ const PLAIN: [&str; 10] = [
     "write-devices",
     "give-file-to-root",
     "limit-temporary-files",
+    // Of a first process that cannot be looked into, these belong to root: the numbers say nothing,
+    // and the process compares the settings.
+    "supervisor-descriptor-list",
+    "supervisor-settings",
 ];
 
 /// Signals that end a try because something held: bad system call, kill, file size.

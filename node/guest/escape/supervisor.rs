@@ -11,8 +11,10 @@ use crate::{Held, Try};
 pub const TRIES: &[Try] = &[
     ("supervisor-memory", memory),
     ("supervisor-descriptors", descriptors),
+    ("supervisor-descriptor-list", descriptor_list),
     ("supervisor-descriptor-taken", descriptor_taken),
     ("supervisor-entries", entries),
+    ("supervisor-settings", settings),
     ("supervisor-trace", || refused(calls::PTRACE, [16, 1, 0, 0, 0, 0])),
     ("supervisor-memory-by-call", || refused(calls::PROCESS_VM_READV, [1, 0, 0, 0, 0, 0])),
     ("supervisor-signals", signals),
@@ -45,9 +47,17 @@ fn memory() -> Held {
     Ok(())
 }
 
-fn descriptors() -> Held {
+fn descriptor_list() -> Held {
     if fs::read_dir("/proc/1/fd").is_ok() || fs::read_dir("/proc/1/map_files").is_ok() {
         return Err("they are listed".to_owned());
+    }
+    Ok(())
+}
+
+fn descriptors() -> Held {
+    let maps = fs::read_dir("/proc/1/map_files");
+    if maps.is_ok_and(|mut all| all.next().is_some_and(|entry| entry.is_ok())) {
+        return Err("its mapped files are listed".to_owned());
     }
     for fd in 0..64 {
         let path = format!("/proc/1/fd/{fd}");
@@ -74,6 +84,10 @@ fn entries() -> Held {
             return Err(format!("/proc/1/{name} can be followed"));
         }
     }
+    Ok(())
+}
+
+fn settings() -> Held {
     for name in ["oom_score_adj", "oom_adj", "coredump_filter", "autogroup", "timerslack_ns"] {
         let path = format!("/proc/1/{name}");
         if Path::new(&path).exists() && fs::write(&path, "1").is_ok() {

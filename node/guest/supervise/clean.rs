@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use crate::kept::Kept;
 use crate::sys::{self, Traits};
 use crate::text;
 
@@ -25,11 +26,20 @@ pub struct Cleaner {
     shared: Vec<(&'static str, File)>,
     sockets: Option<File>,
     traits: Traits,
+    /// The image has no files where tasks write to.
+    was_empty: bool,
+    /// Only root could change anything of it.
+    kept: Option<Kept>,
 }
 
 impl Cleaner {
     /// `folders` are those that tasks can write to and that are gone with their container.
     pub fn new(folders: Vec<PathBuf>) -> io::Result<Self> {
+        // What lies in the container's own root is then as it is after each later task.
+        folders.iter().for_each(|folder| touch(folder));
+        let has_files = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
+        let was_empty = !folders.iter().any(has_files);
+        let kept = sys::is_root().then(|| Kept::new(&folders)).transpose()?;
         let shared = SHARED
             .into_iter()
             .filter_map(|kind| Some((kind, File::open(format!("/proc/sysvipc/{kind}")).ok()?)));
@@ -38,12 +48,17 @@ impl Cleaner {
             shared: shared.collect(),
             sockets: File::open("/proc/net/sockstat").ok(),
             traits: sys::traits()?,
+            was_empty,
+            kept,
         })
     }
 
     /// Empties what tasks can write to; `Err` says what is left. `begins` is called before the
     /// first file is removed, which may be one of many.
     pub fn clean(&self, begins: &mut dyn FnMut()) -> Result<(), String> {
+        if !self.was_empty {
+            return Err("the image has files where tasks write to".to_owned());
+        }
         let mut entries = 0;
         for folder in &self.folders {
             empty(folder, 0, &mut entries, begins)
@@ -60,7 +75,20 @@ impl Cleaner {
             Ok(_) => return Err("the supervisor's own limits have been changed".to_owned()),
             Err(error) => return Err(format!("the supervisor cannot look at itself: {error}")),
         }
+        if let Some(kept) = &self.kept
+            && !kept.is_same().map_err(unreadable)?
+        {
+            return Err("what belongs to the container has been changed".to_owned());
+        }
         if sys::signal_all(0) { Err("a process is left".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Makes a file and removes it. Where that is not allowed, tasks are not allowed to either.
+fn touch(folder: &Path) {
+    let file = folder.join(".fanfold");
+    if File::create_new(&file).is_ok() {
+        let _ = fs::remove_file(file);
     }
 }
 

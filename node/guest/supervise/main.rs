@@ -12,6 +12,7 @@
 #![no_main]
 
 mod clean;
+mod kept;
 #[expect(dead_code, reason = "the node's half of it is not used here")]
 #[path = "../../src/runtime/warm/protocol.rs"]
 mod protocol;

@@ -1,8 +1,10 @@
 //! The system calls that the standard library does not offer. All that is unsafe is here.
 
-use std::ffi::{CStr, c_char, c_int, c_long, c_void};
+use std::ffi::{CStr, CString, c_char, c_int, c_long, c_void};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, Ordering};
 
@@ -89,6 +91,8 @@ unsafe extern "C" {
     -> c_int;
     fn _exit(code: c_int) -> !;
     fn setsid() -> c_int;
+    fn geteuid() -> u32;
+    fn llistxattr(path: *const c_char, names: *mut c_void, bytes: usize) -> isize;
     fn dup2(from: c_int, to: c_int) -> c_int;
     fn pipe2(ends: *mut c_int, flags: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, flags: c_int) -> c_int;
@@ -253,6 +257,27 @@ pub fn traits() -> io::Result<Traits> {
         }
     }
     Ok(traits)
+}
+
+/// Whether this process is root in its container.
+pub fn is_root() -> bool {
+    // SAFETY: it only reads.
+    unsafe { geteuid() == 0 }
+}
+
+/// The bytes of the names of a file's attributes; links are not followed.
+pub fn attributes(path: &Path) -> io::Result<usize> {
+    const UNSUPPORTED: i32 = 95;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    // SAFETY: the path ends with a zero, and nothing is written where there is room for nothing.
+    let bytes = unsafe { llistxattr(path.as_ptr(), ptr::null_mut(), 0) };
+    match usize::try_from(bytes) {
+        Ok(bytes) => Ok(bytes),
+        Err(_) => {
+            let error = io::Error::last_os_error();
+            if error.raw_os_error() == Some(UNSUPPORTED) { Ok(0) } else { Err(error) }
+        }
+    }
 }
 
 /// Removes a piece of memory, a queue or semaphores that processes shared by a number.

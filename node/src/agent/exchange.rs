@@ -58,7 +58,7 @@ impl<R: ServerClient> Agent<R> {
             }
         }
         let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
-        (self.urgent, self.pending) = (false, false);
+        (self.urgent, self.pending, self.started_at) = (false, false, None);
         let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
         let samples = self.tools.engine.samples().settled(now_us());
         let sampled = samples.iter().map(|sample| (sample.at_us, sample.lease)).collect();

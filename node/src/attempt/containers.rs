@@ -32,11 +32,13 @@ pub struct Containers<'a> {
     step: Option<Made>,
     sides: Vec<Made>,
     network: Option<SharedNetwork>,
+    /// The engine has mounted the attempt's folder.
+    pub has_folder: bool,
 }
 
 impl<'a> Containers<'a> {
     pub const fn new(images: &'a [Image]) -> Self {
-        Self { images, step: None, sides: Vec::new(), network: None }
+        Self { images, step: None, sides: Vec::new(), network: None, has_folder: false }
     }
 
     pub const fn images(&self) -> &'a [Image] {
@@ -49,6 +51,7 @@ impl<'a> Containers<'a> {
         engine: &Docker,
         launches: &Launches,
     ) -> Result<(), Stopped> {
+        self.has_folder = true;
         if let Some(first) = launches.steps.first() {
             self.step = Some(engine.make(first, image(self.images, first)?).await?);
         }
@@ -61,7 +64,7 @@ impl<'a> Containers<'a> {
         for made in self.step.iter().chain(&self.sides).chain(holder) {
             engine.remove(made).await;
         }
-        *self = Self::new(self.images);
+        *self = Self { has_folder: self.has_folder, ..Self::new(self.images) };
     }
 
     /// Runs all containers. Those beside the steps are ended when the steps have.
@@ -72,11 +75,12 @@ impl<'a> Containers<'a> {
         events: &mpsc::Sender<Event>,
         stop: &CancellationToken,
     ) -> Result<Ran, Stopped> {
+        self.has_folder = true;
         if launches.sides.is_empty() {
             return self.run_steps(tools, &launches.steps, events, stop).await;
         }
         self.make_sides(&tools.engine, launches).await?;
-        let Launches { steps, sides } = launches;
+        let Launches { steps, sides, .. } = launches;
         let mut made = std::mem::take(&mut self.sides);
         let (steps_stop, sides_stop) = (stop.child_token(), stop.child_token());
         let images = self.images;

@@ -1,6 +1,7 @@
 //! What an attempt reads: listed first, for its size decides whether it is fetched at all.
 
 use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -39,14 +40,17 @@ pub async fn place<R: ServerClient>(
     tools: &Tools<R>,
     n: u32,
     file: InputFile,
-    folder: &Path,
+    (folder, spare): (&Path, &Path),
 ) -> Result<(), Stopped> {
     let (lease, path) = (attempt.lease, folder.join(&file.name));
     if let Some(content) = content(&attempt.inputs, file.size) {
+        take_spare(spare, &path)?;
         tokio::fs::write(&path, content).await?;
         tools.metrics.fetched_with_assignments(file.size);
     } else if file.size == 0 {
-        tokio::fs::File::create_new(&path).await?;
+        if !take_spare(spare, &path)? {
+            tokio::fs::File::create_new(&path).await?;
+        }
     } else {
         let expected =
             Expected { bytes: Some(file.size), digest: file.digest, bytes_max: file.size };
@@ -66,6 +70,15 @@ pub async fn place<R: ServerClient>(
     }
     tokio::fs::set_permissions(&path, Permissions::from_mode(0o644)).await?;
     Ok(())
+}
+
+/// Takes the empty file that is kept. False where there is none.
+fn take_spare(spare: &Path, to: &Path) -> io::Result<bool> {
+    match std::fs::rename(spare, to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// The bytes of the one input, where it came with the assignment and is as long as it should be.

@@ -1,9 +1,8 @@
 //! The container of an attempt that may be one in which others have run.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use common::compute::container::{Isolation, Network, Profile};
+use common::compute::container::{Isolation, Network, Profile, Sharing};
 use common::protocol::Level;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -13,7 +12,7 @@ use super::stopped::Stopped;
 use super::{Attempt, Event, OwnTexts, Tools};
 use crate::runtime::docker::Image;
 use crate::runtime::launch::{self, Folders, Launches};
-use crate::runtime::warm::{GUEST, Places, Pool, Shape, Warm};
+use crate::runtime::warm::{Common, GUEST, Places, Pool, Shape, Warm};
 use crate::runtime::{Entry, Error};
 use crate::server_client::ServerClient;
 
@@ -38,13 +37,14 @@ impl<'a> Warmed<'a> {
     ) -> Option<Self> {
         let (work, spec) = (&attempt.work, &attempt.work.container);
         let is_alone = launches.steps.len() == 1 && launches.sides.is_empty();
-        let is_sealed = spec.profile == Profile::Sealed && spec.network == Network::None;
+        // Who lets her runs share containers knows that their roots are looked through.
+        let is_sealed = spec.profile == Profile::Sealed || work.sharing == Sharing::Workspace;
+        let is_sealed = is_sealed && spec.network == Network::None;
         let step = launches.steps.first()?;
         let has_command = matches!(step.entry, Entry::Commands(_));
         let is_free = !spec.mount_points().any(|path| path.is_within(GUEST));
-        let can =
-            is_free && is_alone && is_sealed && has_command && attempt.gpu.is_none() && !work.late;
-        if !can || !tools.warm.works() {
+        let can = is_free && is_alone && is_sealed && has_command && attempt.gpu.is_none();
+        if !can || !tools.warm.works(spec.profile) {
             return None;
         }
         let folders = own.folders;
@@ -56,14 +56,15 @@ impl<'a> Warmed<'a> {
             .chain(caches.into_iter().flatten())
             .collect();
         let image = images.get(step.image)?;
-        let shape = Shape { work: Arc::clone(work), folders: mounted };
+        let cache_bytes_max = folders.caches.map(|caches| caches.user_bytes_max);
+        let shape = Shape::of(work, image, Common { folders: mounted, cache_bytes_max });
         Some(Self { shape, image, own, made: None })
     }
 
     /// Before its turn: makes a container, where none waits for the attempt.
     pub async fn prepare<R>(&mut self, attempt: &Attempt, tools: &Tools<R>) -> Result<(), Stopped> {
-        let is_fresh = self.shape.isolation() == Isolation::Fresh;
-        if is_fresh || tools.warm.image(&attempt.work).is_none() {
+        let is_fresh = attempt.work.container.isolation == Isolation::Fresh;
+        if is_fresh || !tools.warm.has(&self.shape) {
             let made = self.make(attempt, tools).await?;
             match made {
                 Some(made) if is_fresh => self.made = Some(made),
@@ -104,6 +105,8 @@ impl<'a> Warmed<'a> {
             inputs: folders.inputs.to_owned(),
             results: folders.results.to_owned(),
             shared: launch.shared.clone(),
+            spare: self.own.spare.to_owned(),
+            spec: launches.spec.clone(),
         };
         let engine = &tools.engine;
         let ended = warm.run(engine, launch, places, logs, started, stop).await?;
@@ -119,10 +122,10 @@ impl<'a> Warmed<'a> {
     }
 
     async fn make<R>(&self, attempt: &Attempt, tools: &Tools<R>) -> Result<Option<Warm>, Stopped> {
-        let OwnTexts { folders, share } = self.own;
+        let OwnTexts { folders, share, .. } = self.own;
         let pool: &Pool = &tools.warm;
         let made = pool
-            .make(&tools.engine, &self.shape, self.image, |home| {
+            .make(&tools.engine, &self.shape, &attempt.work, self.image, |home| {
                 let (inputs, results) = (home.inputs(), home.results());
                 let (files, shared) = (home.files(), home.shared());
                 let folders = Folders {

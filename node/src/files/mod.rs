@@ -4,5 +4,6 @@
 pub mod archive;
 pub mod confined_dir;
 pub mod data_dir;
+pub mod look;
 pub mod tree;
 pub mod users;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::Permissions;
+use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -91,6 +92,8 @@ pub struct CountedCache {
 /// The containers of a task.
 #[derive(Debug, Clone)]
 pub struct Launches {
+    /// What they were made of.
+    pub spec: ContainerSpec,
     /// They run one after the other.
     pub steps: Vec<Launch>,
     /// They run beside the steps.
@@ -197,7 +200,11 @@ pub fn launches(
     let others = spec.mounts.iter().filter(|(content, _)| **content != Content::Results);
     let mounts = others.map(|(content, inside)| folders.mount(*content, inside));
     let mut mounts = mounts.collect::<Result<Vec<_>, _>>()?;
-    mounts.extend(written(spec, folders.files)?);
+    mounts.extend(spec.files.keys().enumerate().map(|(n, inside)| Mount {
+        host: file(folders.files, n),
+        inside: inside.clone(),
+        is_writable: false,
+    }));
     let shared: Vec<_> = (0..spec.shared.len()).map(|n| folders.shared_dir(n)).collect();
     mounts.extend(spec.shared.iter().zip(&shared).map(|(inside, host)| Mount {
         host: host.clone(),
@@ -244,6 +251,7 @@ pub fn launches(
         Ok(LaunchSide { launch: launch(&side.program, side.needs, true)?, port: side.port })
     });
     Ok(Launches {
+        spec: spec.clone(),
         steps: steps.collect::<Result<_, Error>>()?,
         sides: sides.collect::<Result<_, Error>>()?,
     })
@@ -257,22 +265,22 @@ fn variables(sources: [&Environment; 3]) -> Vec<String> {
 
 /// Writes the task's files, each to be mounted at its own path. Scripts among them can be run by
 /// their paths.
-fn written(spec: &ContainerSpec, folder: &Path) -> Result<Vec<Mount>, Error> {
+pub fn write_files(spec: &ContainerSpec, folder: &Path) -> io::Result<()> {
     if spec.files.is_empty() {
-        return Ok(Vec::new());
-    }
-    // A task's own texts take the place of those that its stage has in common.
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
+        return Ok(());
     }
     dir_with_mode(folder, 0o755)?;
-    let files = (0..).zip(&spec.files).map(|(n, (inside, text)): (usize, _)| {
-        let host = folder.join(n.to_string());
+    for (n, text) in spec.files.values().enumerate() {
+        let host = file(folder, n);
         std::fs::write(&host, text)?;
         std::fs::set_permissions(&host, Permissions::from_mode(0o755))?;
-        Ok(Mount { host, inside: inside.clone(), is_writable: false })
-    });
-    files.collect()
+    }
+    Ok(())
+}
+
+/// Where the task's file of this number is written.
+pub fn file(folder: &Path, n: usize) -> PathBuf {
+    folder.join(n.to_string())
 }
 
 /// What a program is started with. A file of the package must be one of its own, which are plain

@@ -13,7 +13,6 @@ use super::figure::Figure;
 use super::report::Report;
 use super::setup::server_process::World;
 use crate::client::failure::Failure;
-use crate::client::session::Session;
 
 /// Starts that are asked for at once.
 const STARTS: u32 = 32;
@@ -113,7 +112,13 @@ async fn make(world: &World, calls: u32, url: &str, waits: &[u32]) -> Result<Wav
     tokio::time::sleep(wait).await;
     let (before, began) = (world.usage()?, Instant::now());
     let mut slowest = Duration::ZERO;
-    while is_holding(&world.session, &mut slowest).await? {
+    loop {
+        let asked = Instant::now();
+        let is_settled = !world.holds_credits().await?;
+        slowest = slowest.max(asked.elapsed());
+        if is_settled {
+            break;
+        }
         if began.elapsed() > LIMIT {
             return Err(Failure::local("the calls did not end", "within 15 minutes"));
         }
@@ -121,19 +126,6 @@ async fn make(world: &World, calls: u32, url: &str, waits: &[u32]) -> Result<Wav
     }
     let cpu = world.usage()?.cpu.saturating_sub(before.cpu);
     Ok(Wave { accepting, took: began.elapsed(), cpu, slowest })
-}
-
-/// Whether a run is not settled: its credits are held.
-async fn is_holding(session: &Session, slowest: &mut Duration) -> Result<bool, Failure> {
-    #[derive(Deserialize)]
-    struct Balance {
-        held: String,
-    }
-    let asked = Instant::now();
-    let balance: Balance =
-        session.client.get(session.client.url("/v1/balance", &[])).await?.read()?;
-    *slowest = (*slowest).max(asked.elapsed());
-    Ok(balance.held.bytes().any(|b| matches!(b, b'1'..=b'9')))
 }
 
 fn now() -> DateTime<Utc> {

@@ -16,6 +16,7 @@ mod overhead;
 mod report;
 mod schedules;
 mod setup;
+mod tork;
 
 use crate::client::failure::Failure;
 use crate::client::output::Output;
@@ -42,6 +43,8 @@ pub enum Command {
     Calls(calls::Args),
     /// What a million schedules cost a start, and while none is due; needs sqlite3 or psql
     Schedules(schedules::Args),
+    /// Jobs and steps through Tork's API on a real node; needs a container engine
+    Tork(tork::Args),
     /// All of them, as they are by default
     All,
 }
@@ -67,6 +70,10 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
             Some(report) => report.print(output),
             None => Ok(()),
         },
+        Command::Tork(args) => match tork::run(&args).await? {
+            Some(report) => report.print(output),
+            None => Ok(()),
+        },
         Command::All => {
             let names = [
                 "chunks",
@@ -79,6 +86,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
                 "idle",
                 "calls",
                 "schedules",
+                "tork",
             ];
             for name in names {
                 let one = One::parse_from(["bench", name]);

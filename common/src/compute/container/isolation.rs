@@ -25,6 +25,17 @@ pub enum Isolation {
     Fresh,
 }
 
+/// Which tasks may follow one another in a container, where nothing asks for a fresh one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Sharing {
+    /// Those of one stage of a run.
+    #[default]
+    Run,
+    /// Those of all runs of a workspace, where their containers are the same.
+    Workspace,
+}
+
 /// What a container reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -65,6 +76,26 @@ impl Isolation {
     }
 
     /// Whether it is what tasks have where nothing is said.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Sharing {
+    pub const ALL: [Self; 2] = [Self::Run, Self::Workspace];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Workspace => "workspace",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|sharing| sharing.as_str() == name)
+    }
+
+    /// Whether it is what workspaces have that have said nothing.
     pub fn is_default(&self) -> bool {
         *self == Self::default()
     }

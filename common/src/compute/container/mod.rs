@@ -15,7 +15,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize, Serializer};
 
 pub use check::{FILES_BYTES_MAX, SpecError};
-pub use isolation::{Grants, Isolation, Network, Profile};
+pub use isolation::{Grants, Isolation, Network, Profile, Sharing};
 pub use path::{
     ContainerPath, ENGINE_FILES, InvalidPath, RelativePath, SYSTEM_DIRS, TMP, is_within,
 };

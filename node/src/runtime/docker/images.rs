@@ -120,6 +120,11 @@ impl Docker {
         Ok(ready)
     }
 
+    /// Makes sure that containers of this work can be made from an image that is here.
+    pub fn check_fits(&self, image: &Ready, work: &Work) -> Result<(), Error> {
+        fitness::check_volumes(&image.volumes, &work.container)
+    }
+
     async fn image<R: ServerClient>(
         &self,
         image: &Image,

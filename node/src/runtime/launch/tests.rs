@@ -27,6 +27,7 @@ fn launched(parts: Parts) -> Result<Launches, Error> {
     let work = Work { container: ContainerSpec::new(parts).unwrap(), ..work() };
     let share = crate::testing::share(1);
     let launches = launches(lease(7), &work, &number(7), folders, &share)?;
+    write_files(&launches.spec, &files)?;
     for mount in launches.steps[0].mounts.iter().filter(|mount| mount.host.starts_with(&files)) {
         assert_eq!(std::fs::read_to_string(&mount.host).unwrap(), mount.inside.as_str());
     }

@@ -1,7 +1,6 @@
 //! One container that stays, and the tasks that run in it.
 
 use std::io;
-use std::sync::Arc;
 
 use common::error_chain::chain;
 use tokio::time::Instant;
@@ -9,9 +8,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::home::{Home, Places};
 use super::link::Link;
-use super::{Living, Pool, Shape};
+use super::living::Alive;
+use super::{Pool, Shape};
 use crate::logs::LogBook;
-use crate::runtime::docker::{Docker, Made, Removal};
+use crate::runtime::docker::{Docker, Made, Removal, Root};
 use crate::runtime::{Ended, Error, Launch};
 
 /// A container that stays.
@@ -22,12 +22,15 @@ pub struct Warm {
     pub(super) mounted: Vec<(u64, u64)>,
     pub(super) removal: Removal,
     pub(super) made: Made,
+    /// Where tasks can write to it.
+    pub(super) root: Option<Root>,
     pub(super) link: Option<Link>,
     pub(super) home: Home,
     pub(super) made_at: Instant,
     pub(super) waits_since: Instant,
     pub(super) tasks: u32,
-    pub(super) living: Living,
+    pub(super) pool: Pool,
+    pub(super) _alive: Alive,
 }
 
 impl Warm {
@@ -47,12 +50,12 @@ impl Warm {
         self.tasks += 1;
         let moved = places.clone();
         let (left, warm) = blocking(move || {
-            let left = if is_ended { self.home.leave(&moved) } else { Err(io::Error::other("")) };
+            let left = if is_ended { self.left(&moved) } else { Err(io::Error::other("")) };
             (left, self)
         })
         .await?;
         if let (Ok(()), true) = (&left, is_ended) {
-            Pool(Arc::clone(&warm.living.inner)).give(warm);
+            warm.pool.clone().give(warm);
             return ran;
         }
         if let (Err(error), true) = (&left, is_ended) {
@@ -79,6 +82,12 @@ impl Warm {
         let attended = engine.attend(&self.made, link, launch, logs, started, stop).await?;
         self.link = attended.link;
         Ok(attended.ended)
+    }
+
+    /// Moves what the task wrote out, and makes sure that it has changed nothing.
+    fn left(&self, places: &Places) -> io::Result<()> {
+        self.home.leave(places)?;
+        self.root.as_ref().map_or(Ok(()), Root::check)
     }
 
     /// The task's launch, as it is in this container.

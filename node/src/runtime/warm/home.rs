@@ -2,16 +2,16 @@
 //! in them at the paths that the server has compiled, as in a container of its own: they are moved
 //! in before it and out after it, and the folders are the same in between.
 
-use std::fs::{self, File, FileTimes, Metadata};
+use std::fs::{self, File, FileTimes};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::files::tree::{Scratch, dir_with_mode, remove_tree};
+use common::compute::container::ContainerSpec;
 
-/// The most bytes of the names of a folder's attributes that are looked at.
-const NAMES_BYTES_MAX: usize = 4096;
+use crate::files::look::Look;
+use crate::files::tree::{Scratch, dir_with_mode, remove_tree};
+use crate::runtime::launch;
 
 /// The folders of one container, which go with it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub struct Home {
     folder: Scratch,
     /// What each writable folder is like when it is empty.
     writable: Vec<(PathBuf, Look)>,
+    /// Whose files were written last.
+    written: ContainerSpec,
 }
 
 /// Where a task's files lie while it does not run.
@@ -28,34 +30,29 @@ pub struct Places {
     pub results: PathBuf,
     /// The folders that its containers share.
     pub shared: Vec<PathBuf>,
-}
-
-/// What a task could change of a folder itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Look {
-    mode: u32,
-    owner: (u32, u32),
-    /// Folders count in their parent.
-    links: u64,
-    attributes: Vec<u8>,
+    /// Where one file of its inputs is kept, empty, for the inputs of a later task.
+    pub spare: PathBuf,
+    /// With the bytes of its own files.
+    pub spec: ContainerSpec,
 }
 
 impl Home {
     /// Makes the folders, of which `writable` makes those that tasks can write to.
     pub fn make(
         below: &Path,
-        shared: usize,
+        spec: &ContainerSpec,
         writable: impl Fn(&Path) -> io::Result<()>,
     ) -> io::Result<Self> {
         let folder = Scratch::new(below)?;
-        let mut home = Self { folder, writable: Vec::new() };
+        let mut home = Self { folder, writable: Vec::new(), written: spec.clone() };
         for folder in [home.guest(), home.inputs()] {
             dir_with_mode(&folder, 0o755)?;
         }
-        if shared > 0 {
+        launch::write_files(spec, &home.files())?;
+        if !spec.shared.is_empty() {
             dir_with_mode(&home.shared(), 0o755)?;
         }
-        let shared = (0..shared).map(|n| home.shared().join(n.to_string()));
+        let shared = (0..spec.shared.len()).map(|n| home.shared().join(n.to_string()));
         let folders: Vec<_> = [home.results()].into_iter().chain(shared).collect();
         for folder in folders {
             writable(&folder)?;
@@ -87,17 +84,23 @@ impl Home {
         self.folder.0.join("files")
     }
 
-    /// Moves a task's inputs in.
-    pub fn enter(&self, places: &Places) -> io::Result<()> {
+    /// Moves a task's inputs in, and writes its own files. Those are mounted each by itself, so they
+    /// stay the same files, and only their bytes change.
+    pub fn enter(&mut self, places: &Places) -> io::Result<()> {
         for (folder, _) in &self.writable {
             // When they were last used says something of the task before.
             let now = SystemTime::now();
             File::open(folder)?.set_times(FileTimes::new().set_accessed(now).set_modified(now))?;
         }
+        let texts = self.written.files.values().zip(places.spec.files.values());
+        for (n, (_, text)) in texts.enumerate().filter(|(_, (old, new))| old != new) {
+            fs::write(launch::file(&self.files(), n), text)?;
+        }
+        self.written = places.spec.clone();
         move_all(&places.inputs, &self.inputs())
     }
 
-    /// Moves what a task wrote out, and removes its inputs. An error says that the container cannot
+    /// Moves what a task wrote out, and takes its inputs away. An error says that the container cannot
     /// be used again; what has not been moved is then fetched by [`Home::abandon`].
     pub fn leave(&self, places: &Places) -> io::Result<()> {
         for ((from, look), to) in self.writable.iter().zip(places.writable()) {
@@ -106,8 +109,16 @@ impl Home {
                 return Err(io::Error::other("the task has changed a folder"));
             }
         }
+        let mut is_kept = places.spare.exists();
         for entry in fs::read_dir(self.inputs())? {
-            fs::remove_file(entry?.path())?;
+            let path = entry?.path();
+            if std::mem::replace(&mut is_kept, true) {
+                fs::remove_file(path)?;
+            } else {
+                // A container could only read it.
+                File::options().write(true).open(&path)?.set_len(0)?;
+                fs::rename(path, &places.spare)?;
+            }
         }
         Ok(())
     }
@@ -132,21 +143,6 @@ impl Places {
     }
 }
 
-impl Look {
-    fn of(folder: &Path) -> io::Result<Self> {
-        let meta: Metadata = fs::symlink_metadata(folder)?;
-        let mut names = [0u8; NAMES_BYTES_MAX];
-        let attributes = match rustix::fs::llistxattr(folder, &mut names) {
-            Ok(count) => names[..count].to_vec(),
-            // A file system without them.
-            Err(rustix::io::Errno::NOTSUP) => Vec::new(),
-            Err(error) => return Err(error.into()),
-        };
-        let owner = (meta.uid(), meta.gid());
-        Ok(Self { mode: meta.mode(), owner, links: meta.nlink(), attributes })
-    }
-}
-
 fn move_all(from: &Path, to: &Path) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
@@ -160,7 +156,10 @@ mod tests {
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
 
+    use common::compute::container::Parts;
+
     use super::*;
+    use crate::testing::parts;
 
     struct Bench {
         dir: tempfile::TempDir,
@@ -170,15 +169,22 @@ mod tests {
 
     fn bench() -> Bench {
         let dir = tempfile::tempdir().unwrap();
-        let home = Home::make(dir.path(), 1, |path| dir_with_mode(path, 0o700)).unwrap();
+        let spec = spec("x");
+        let home = Home::make(dir.path(), &spec, |path| dir_with_mode(path, 0o700)).unwrap();
         let place = |name: &str| {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
             path
         };
-        let places =
-            Places { inputs: place("in"), results: place("out"), shared: vec![place("both")] };
+        let (inputs, results, shared) = (place("in"), place("out"), vec![place("both")]);
+        let places = Places { inputs, results, shared, spare: dir.path().join("spare"), spec };
         Bench { dir, home, places }
+    }
+
+    fn spec(text: &str) -> ContainerSpec {
+        let shared = vec!["/both".parse().unwrap()];
+        let files = [("/script".parse().unwrap(), text.to_owned())].into();
+        ContainerSpec::new(Parts { shared, files, ..parts() }).unwrap()
     }
 
     fn names(folder: &Path) -> Vec<String> {
@@ -191,7 +197,7 @@ mod tests {
 
     #[test]
     fn home_has_the_files_of_one_task_at_a_time() {
-        let Bench { home, places, dir } = bench();
+        let Bench { mut home, places, dir } = bench();
         fs::write(places.inputs.join("data"), "x").unwrap();
 
         home.enter(&places).unwrap();
@@ -206,8 +212,25 @@ mod tests {
         for folder in [home.inputs(), home.results(), home.shared().join("0")] {
             assert_eq!(names(&folder), [""; 0], "{}", folder.display());
         }
+        assert_eq!(fs::read(&places.spare).unwrap(), b"");
         drop(home);
-        assert_eq!(names(dir.path()), ["both", "in", "out"]);
+        assert_eq!(names(dir.path()), ["both", "in", "out", "spare"]);
+    }
+
+    #[test]
+    fn file_of_a_task_is_the_same_one_with_the_bytes_of_each_task() {
+        let Bench { mut home, places, dir: _dir } = bench();
+        let script = launch::file(&home.files(), 0);
+        let mounted = File::open(&script).unwrap();
+        for text in ["long text of the first", "second", "second"] {
+            home.enter(&Places { spec: spec(text), ..places.clone() }).unwrap();
+
+            assert_eq!(io::read_to_string(File::open(&script).unwrap()).unwrap(), text);
+            let inode =
+                |file: &File| std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap());
+            assert_eq!(inode(&mounted), inode(&File::open(&script).unwrap()));
+            home.leave(&places).unwrap();
+        }
     }
 
     #[test]

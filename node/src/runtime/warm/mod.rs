@@ -1,31 +1,31 @@
-//! Containers that stay: the tasks of one stage of a run follow one another in them.
+//! Containers that stay: the tasks of one stage of a run follow one another in them, or those of
+//! all runs of a workspace that has allowed it.
 //!
-//! A container is made for one shape, which is everything that its tasks have in common, their run
-//! among it. It is never used for anything else. It goes when a task has left something, when no
+//! A container is made for one shape, which is everything that its tasks have in common. It is never used for anything else. It goes when a task has left something, when no
 //! task has come for a while, and when it is old.
 
 mod container;
+mod folder;
 mod home;
 pub mod link;
+mod living;
 #[cfg_attr(not(test), expect(dead_code, reason = "a half of it is the supervisor's"))]
 pub mod protocol;
+mod shape;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::fs::{self, Permissions};
 use std::io;
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use common::compute::container::Isolation;
+use common::compute::container::{Isolation, Profile};
 use common::error_chain::chain;
-use common::ids::RunId;
 use common::protocol::Work;
-use common::run::task::StageNo;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
@@ -33,8 +33,12 @@ use super::docker::{Docker, Image};
 use super::{Error, Launch, Mount};
 use crate::guest::SUPERVISOR;
 pub use container::Warm;
+pub use folder::AttemptFolder;
+use folder::EmptyFolders;
 pub use home::{Home, Places};
 use link::{Link, SOCKET, Waiting};
+use living::Living;
+pub use shape::{Common, Shape};
 
 /// Where containers find the supervisor. Nothing else is mounted there.
 pub const GUEST: &str = "/.fanfold";
@@ -50,14 +54,6 @@ const TASKS_MAX: u32 = 100_000;
 /// The most containers that wait for tasks.
 const WAITING_MAX: usize = 32;
 
-/// What tasks have in common that may follow one another in a container.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Shape {
-    pub work: Arc<Work>,
-    /// The folders that are mounted for all of them.
-    pub folders: Vec<PathBuf>,
-}
-
 /// The containers of a node that wait for tasks.
 #[derive(Debug, Clone)]
 pub struct Pool(Arc<Inner>);
@@ -67,56 +63,18 @@ struct Inner {
     work: PathBuf,
     program: PathBuf,
     waiting: Mutex<Vec<Warm>>,
-    /// How many containers there are of each stage, with or without a task, and their image.
-    living: Mutex<HashMap<Stage, (usize, Image)>>,
+    /// For the files of tasks while they do not run.
+    folders: EmptyFolders,
+    /// How many containers there are of each shape, with or without a task.
+    living: Living,
     /// Containers that are being removed.
     removals: TaskTracker,
     /// Something removes those that have waited for too long.
     is_swept: AtomicBool,
     /// No supervisor has ever answered: containers have to go without.
     is_broken: AtomicBool,
-}
-
-/// A stage of a run. What its tasks have in common does not change.
-type Stage = (RunId, StageNo);
-
-/// Counts a container as long as it is there.
-#[derive(Debug)]
-struct Living {
-    inner: Arc<Inner>,
-    stage: Stage,
-}
-
-impl Living {
-    fn new(inner: &Arc<Inner>, work: &Work, image: &Image) -> Self {
-        let stage = (work.run, work.stage);
-        let mut living = inner.living();
-        living.entry(stage).or_insert_with(|| (0, image.clone())).0 += 1;
-        Self { inner: Arc::clone(inner), stage }
-    }
-}
-
-impl Drop for Living {
-    fn drop(&mut self) {
-        let mut living = self.inner.living();
-        if let Some((count, _)) = living.get_mut(&self.stage) {
-            *count -= 1;
-            if *count == 0 {
-                living.remove(&self.stage);
-            }
-        }
-    }
-}
-
-impl Shape {
-    pub fn isolation(&self) -> Isolation {
-        self.work.container.isolation
-    }
-
-    fn mounted(&self) -> io::Result<Vec<(u64, u64)>> {
-        let of = |path: &PathBuf| fs::metadata(path).map(|meta| (meta.dev(), meta.ino()));
-        self.folders.iter().map(of).collect()
-    }
+    /// The engine does not let the node see what containers change of their roots.
+    hides_roots: AtomicBool,
 }
 
 impl Pool {
@@ -130,16 +88,32 @@ impl Pool {
             work: work.to_owned(),
             program,
             waiting: Mutex::default(),
-            living: Mutex::default(),
+            folders: EmptyFolders::default(),
+            living: Living::default(),
             removals: TaskTracker::new(),
             is_swept: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
+            hides_roots: AtomicBool::new(false),
         })))
     }
 
-    /// Whether containers can stay on this machine.
-    pub fn works(&self) -> bool {
-        !self.0.is_broken.load(Ordering::Relaxed)
+    /// Whether containers of this profile can stay on this machine.
+    pub fn works(&self, profile: Profile) -> bool {
+        let sees = match profile {
+            Profile::Sealed => true,
+            Profile::Plain => !self.0.hides_roots.load(Ordering::Relaxed),
+        };
+        sees && !self.0.is_broken.load(Ordering::Relaxed)
+    }
+
+    /// A folder for an attempt at this work.
+    pub fn folder(&self, engine: &Docker, work: &Work) -> io::Result<AttemptFolder> {
+        self.0.folders.take(engine, &self.0.work, work)
+    }
+
+    /// Keeps the folder of an attempt for another one, or removes it. It may take long.
+    pub fn leave_folder(&self, folder: AttemptFolder) {
+        self.0.folders.give(folder);
     }
 
     /// A container of this shape that waits for a task.
@@ -160,7 +134,12 @@ impl Pool {
 
     /// The image of the containers of this work, which hold it; `None` where there are none.
     pub fn image(&self, work: &Work) -> Option<Image> {
-        self.0.living().get(&(work.run, work.stage)).map(|(_, image)| image.clone())
+        self.0.living.image(work)
+    }
+
+    /// Whether there is a container of this shape, with or without a task.
+    pub fn has(&self, shape: &Shape) -> bool {
+        self.0.living.has(shape)
     }
 
     /// Makes and starts a container. `launch` gives the first task's, for the container's own
@@ -169,15 +148,15 @@ impl Pool {
         &self,
         engine: &Docker,
         shape: &Shape,
+        work: &Work,
         image: &Image,
         launch: impl FnOnce(&Home) -> Result<Launch, Error>,
     ) -> Result<Option<Warm>, Error> {
         let mounted = shape.mounted()?;
-        let living = Living::new(&self.0, &shape.work, image);
-        let (work, shared) = (&shape.work, shape.work.container.shared.len());
+        let alive = self.0.living.count(shape, work, image);
         let writable =
             |path: &Path| engine.writable_dir(path, work.workspace, work.container.profile);
-        let home = Home::make(&self.0.work, shared, writable)?;
+        let home = Home::make(&self.0.work, &work.container, writable)?;
         fs::hard_link(&self.0.program, home.guest().join(PROGRAM))?;
         let mut launch = launch(&home)?;
         launch.mounts.push(Mount::own(home.guest(), GUEST, false));
@@ -203,18 +182,38 @@ impl Pool {
                 return Ok(None);
             }
         };
+        let root = match work.container.profile {
+            Profile::Sealed => None,
+            Profile::Plain => match engine.root(&made).await {
+                Ok(Some(root)) => Some(root),
+                Ok(None) => {
+                    removal.remove(&made).await;
+                    self.0.hides_roots.store(true, Ordering::Relaxed);
+                    tracing::warn!(
+                        "the engine hides the roots of containers: none can stay whose root can be written to"
+                    );
+                    return Ok(None);
+                }
+                Err(error) => {
+                    removal.remove(&made).await;
+                    return Err(error);
+                }
+            },
+        };
         let (shape, now) = (shape.clone(), Instant::now());
         Ok(Some(Warm {
             shape,
             mounted,
             removal,
             made,
+            root,
             link: Some(link),
             home,
             made_at: now,
             waits_since: now,
             tasks: 0,
-            living,
+            pool: self.clone(),
+            _alive: alive,
         }))
     }
 
@@ -227,7 +226,7 @@ impl Pool {
     /// Keeps a container for the next task of its shape, unless it is of no more use.
     pub fn give(&self, mut warm: Warm) {
         let now = Instant::now();
-        let is_used = warm.tasks > 0 && warm.shape.isolation() == Isolation::Fresh;
+        let is_used = warm.tasks > 0 && warm.shape.isolation == Isolation::Fresh;
         let is_old = warm.tasks >= TASKS_MAX || now - warm.made_at >= AGE_MAX;
         if warm.link.is_none() || is_used || is_old {
             self.0.removals.spawn(warm.remove());
@@ -247,21 +246,18 @@ impl Pool {
         }
     }
 
-    /// Removes all that wait, and waits until they are gone.
+    /// Removes all that wait, and waits until they are gone. No folder is kept either.
     pub async fn close(&self) {
         let all = std::mem::take(&mut *self.0.lock());
         futures::future::join_all(all.into_iter().map(Warm::remove)).await;
         self.0.removals.close();
         self.0.removals.wait().await;
         self.0.removals.reopen();
+        self.0.folders.clear();
     }
 }
 
 impl Inner {
-    fn living(&self) -> MutexGuard<'_, HashMap<Stage, (usize, Image)>> {
-        self.living.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn lock(&self) -> MutexGuard<'_, Vec<Warm>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

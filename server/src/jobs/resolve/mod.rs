@@ -5,6 +5,7 @@ mod containers;
 mod packages;
 pub mod params;
 
+use common::compute::container::Sharing;
 use common::data::location::{Destination, FileToUpload, Identity, Location, Source, UploadedFile};
 use common::ids::{JobId, WorkspaceId};
 use common::money::credits::Credits;
@@ -28,6 +29,7 @@ use crate::field::Field;
 use crate::people::caller::Caller;
 use crate::secrets;
 use crate::store::jobs::{JobWork, TemplateWork, Upload};
+use crate::store::people::sharing;
 
 const UPLOAD_NAME: &str = "upload";
 const SOURCE: Field = Field::Location(DataEnd::Source);
@@ -83,10 +85,11 @@ pub(super) async fn resolve(
         },
     };
     let queue = queues::of_run(app, job).await?;
-    Ok(spec(app, job, does, queue))
+    let sharing = sharing::of(&app.db, workspace).await?;
+    Ok(spec(app, job, does, queue, sharing))
 }
 
-fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>) -> RunSpec {
+fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>, sharing: Sharing) -> RunSpec {
     RunSpec {
         job: job.id,
         workspace: job.workspace,
@@ -102,6 +105,7 @@ fn spec(app: &App, job: &Job, does: Does, queue: Option<InQueue>) -> RunSpec {
             is_test: does.is_test,
             queue,
             project: job.project.clone(),
+            sharing,
         },
         origin: Origin::Manual,
         callbacks: job.callbacks.pinned(app.settings.wallet.call_price),
@@ -116,7 +120,7 @@ pub(super) fn unpinned(app: &App, job: &Job, work: &OrderedPlan) -> Result<RunSp
     let plan = work.pinned(&pins);
     let plan = plan.map_err(|refused| Error::Invalid(refused.to_string()))?;
     let does = Does { template: String::new(), timeout_secs: None, is_test: false, plan };
-    Ok(spec(app, job, does, None))
+    Ok(spec(app, job, does, None, Sharing::default()))
 }
 
 /// The same, where nothing is laid over what the job says.

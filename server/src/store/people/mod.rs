@@ -7,4 +7,5 @@ pub mod members;
 pub mod one_time_codes;
 pub mod retention;
 pub mod revoked_tokens;
+pub mod sharing;
 pub mod workspaces;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use common::access::Role;
+use common::compute::container::Sharing;
 use common::ids::{UserId, WorkspaceId};
 use sea_orm::sea_query::{Expr, ExprTrait as _, Func, IntoColumnRef, Query, SimpleExpr};
 use sea_orm::{
@@ -29,6 +30,7 @@ pub(super) mod workspace {
         pub name: String,
         pub created_us: i64,
         pub log_days: Option<i32>,
+        pub containers: String,
     }
 
     #[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
@@ -124,6 +126,7 @@ pub async fn create_workspace(db: &impl ConnectionTrait, name: &str) -> Result<W
         name: Set(name.to_owned()),
         created_us: Set(micros(clock::now())),
         log_days: Set(None),
+        containers: Set(Sharing::default().as_str().to_owned()),
     }
     .insert(db)
     .await?;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde::Deserialize;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -72,6 +73,17 @@ impl World {
 
     pub fn usage(&self) -> Result<Usage, Failure> {
         process::usage(self.server.id().unwrap_or_default())
+    }
+
+    /// Whether a run is not settled.
+    pub async fn holds_credits(&self) -> Result<bool, Failure> {
+        #[derive(Deserialize)]
+        struct Balance {
+            held: String,
+        }
+        let client = &self.session.client;
+        let balance: Balance = client.get(client.url("/v1/balance", &[])).await?.read()?;
+        Ok(balance.held.bytes().any(|b| matches!(b, b'1'..=b'9')))
     }
 
     /// Transactions of the coordinator up to the end of its last run, as the server logged it.

@@ -53,7 +53,7 @@ fn script() -> impl Strategy<Value = String> {
 impl Bench {
     /// The same as [`Bench::script`], in a container that the engine makes and starts for it.
     async fn apart(&self, script: &str) -> Ran {
-        let places = self.places();
+        let places = self.places(&work());
         let script = format!("{PRELUDE}{script}");
         let command = ["/test/package/busybox", "sh", "-c", &script];
         let launch = self.launch(&work(), &places, &command);

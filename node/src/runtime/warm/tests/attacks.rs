@@ -110,16 +110,19 @@ async fn escape_kit_finds_no_way_out_of_a_warm_container_or_to_its_supervisor() 
     if Bench::new().await.is_none() {
         return;
     }
-    let kit = OwnTask::new(ESCAPE_KIT, Profile::Sealed).await.unwrap();
-    for _ in 0..2 {
-        let ended = kit.run_supervised(Isolation::Warm).await.unwrap().unwrap();
+    let sealed = (Profile::Sealed, "limit-temporary-files");
+    for (profile, own) in [sealed, (Profile::Plain, "supervisor-descriptors")] {
+        let kit = OwnTask::new(ESCAPE_KIT, profile).await.unwrap();
+        for _ in 0..2 {
+            let ended = kit.run_supervised(Isolation::Warm).await.unwrap().unwrap();
 
-        let said = kit.said();
-        let out: Vec<_> = said.iter().filter(|line| !line.starts_with("held ")).collect();
-        assert_eq!(out, [""; 0], "{ended:?}");
-        for name in ["supervisor-memory", "identity-capabilities", "limit-temporary-files"] {
-            assert!(said.contains(&format!("held {name}")), "{name}: {said:?}");
+            let said = kit.said();
+            let out: Vec<_> = said.iter().filter(|line| !line.starts_with("held ")).collect();
+            assert_eq!(out, [""; 0], "{profile:?}: {ended:?}");
+            for name in ["supervisor-memory", "identity-capabilities", own] {
+                assert!(said.contains(&format!("held {name}")), "{name}: {said:?}");
+            }
         }
+        kit.end().await;
     }
-    kit.end().await;
 }

@@ -132,7 +132,7 @@ async fn warm_container_ends_by_itself_when_its_node_is_gone() {
     let Some(bench) = Bench::new().await else { return };
     bench.script("").await.ended.unwrap();
     let id = bench.waiting().remove(0);
-    let mut warm = bench.tools.warm.take(&bench.shape(work())).unwrap();
+    let mut warm = bench.tools.warm.take(&bench.shape(&work())).unwrap();
 
     drop(warm.link.take());
 
@@ -154,9 +154,9 @@ async fn warm_container_is_for_tasks_of_its_shape_only() {
     container.isolation = Isolation::Fresh;
     let fresh = Work { container: ContainerSpec::new(container).unwrap(), ..work() };
     for work in [other_run, larger, fresh] {
-        assert!(bench.tools.warm.take(&bench.shape(work)).is_none());
+        assert!(bench.tools.warm.take(&bench.shape(&work)).is_none());
     }
-    let shape = bench.shape(work());
+    let shape = bench.shape(&work());
     let taken = bench.tools.warm.take(&shape).unwrap();
     assert!(bench.tools.warm.take(&shape).is_none(), "it has a task");
     bench.tools.warm.give(taken);

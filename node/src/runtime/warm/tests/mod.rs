@@ -20,6 +20,7 @@ use crate::testing::{BUSYBOX, FakeServer, lease, number, parts, tools, work};
 mod alike;
 mod attacks;
 mod life;
+mod sharing;
 mod wire;
 
 /// What scripts begin with: there is nothing else in the image.
@@ -71,25 +72,27 @@ impl Bench {
         Some(Self { tools, dir, image, stop, tasks })
     }
 
-    fn shape(&self, work: Work) -> Shape {
+    fn shape(&self, work: &Work) -> Shape {
         let folders = ["app", "user", "shared"].map(|name| self.dir.path().join(name)).to_vec();
-        Shape { work: Arc::new(work), folders }
+        Shape::of(work, &self.image, Common { folders, cache_bytes_max: None })
     }
 
     /// The folders of a new task, with an input.
-    fn places(&self) -> Places {
+    fn places(&self, work: &Work) -> Places {
         let n = self.tasks.fetch_add(1, Ordering::Relaxed);
         let folder = self.dir.path().join(format!("task-{n}"));
         let places = Places {
             inputs: folder.join("inputs"),
             results: folder.join("results"),
             shared: Vec::new(),
+            spare: folder.join("spare"),
+            spec: work.container.clone(),
         };
         for path in [&folder, &places.inputs] {
             dir_with_mode(path, 0o755).unwrap();
         }
-        let Work { workspace, container, .. } = work();
-        self.tools.engine.writable_dir(&places.results, workspace, container.profile).unwrap();
+        let (workspace, profile) = (work.workspace, work.container.profile);
+        self.tools.engine.writable_dir(&places.results, workspace, profile).unwrap();
         fs::write(places.inputs.join("data"), format!("input {n}\n")).unwrap();
         places
     }
@@ -116,15 +119,24 @@ impl Bench {
     }
 
     /// A container of this work, that waits or is made.
-    async fn warm(&self, shape: &Shape) -> Warm {
-        if let Some(warm) = self.tools.warm.take(shape) {
+    async fn warm(&self, work: &Work) -> Warm {
+        let shape = self.shape(work);
+        if let Some(warm) = self.tools.warm.take(&shape) {
             return warm;
         }
         let (pool, engine) = (&self.tools.warm, &self.tools.engine);
-        let made = pool.make(engine, shape, &self.image, |home| {
-            let places =
-                Places { inputs: home.inputs(), results: home.results(), shared: Vec::new() };
-            Ok(self.launch(&shape.work, &places, &["none"]))
+        let made = pool.make(engine, &shape, work, &self.image, |home| {
+            let (inputs, results, spec) = (home.inputs(), home.results(), work.container.clone());
+            let spare = self.dir.path().join("spare");
+            let places = Places { inputs, results, shared: Vec::new(), spare, spec };
+            let mut launch = self.launch(work, &places, &["none"]);
+            let files = self.dir.path().join("files");
+            for mount in &mut launch.mounts {
+                if let Ok(name) = mount.host.strip_prefix(&files) {
+                    mount.host = home.files().join(name);
+                }
+            }
+            Ok(launch)
         });
         made.await.unwrap().expect("this machine has such containers")
     }
@@ -135,8 +147,8 @@ impl Bench {
         change: impl FnOnce(&mut Launch),
         command: &[&str],
     ) -> Ran {
-        let (shape, places) = (self.shape(work.clone()), self.places());
-        let warm = self.warm(&shape).await;
+        let places = self.places(&work);
+        let warm = self.warm(&work).await;
         let mut launch = self.launch(&work, &places, command);
         change(&mut launch);
         let (tools, results) = (&self.tools, places.results.clone());

@@ -106,6 +106,35 @@ async fn secret_is_listed_without_its_value_and_deleted() {
 }
 
 #[tokio::test]
+async fn workspace_shares_containers_among_its_runs_where_its_admin_says_so() {
+    let server = TestServer::open().await;
+    let containers = async |body| {
+        let (status, changed) = server.patch("/v1/workspace", body).await;
+        assert_eq!(status, 200, "{changed}");
+        assert_eq!(read(&server, "/v1/workspace").await, changed);
+        (changed["containers"].clone(), changed["log_days"].clone())
+    };
+
+    let before = read(&server, "/v1/workspace").await["containers"].clone();
+    let shared = containers(json!({"containers": "workspace"})).await;
+    let beside = containers(json!({"log_days": 7})).await;
+    let both = containers(json!({"log_days": 8, "containers": "run"})).await;
+
+    assert_eq!(before, "run");
+    assert_eq!(shared, (json!("workspace"), json!(30)));
+    assert_eq!(beside, (json!("workspace"), json!(7)));
+    assert_eq!(both, (json!("run"), json!(8)));
+    for word in [json!("node"), json!("Workspace"), json!(1)] {
+        let (status, refused) = server.patch("/v1/workspace", json!({"containers": word})).await;
+        let expected = (400, ("INVALID_ARGUMENT", "containers"));
+        assert_eq!((status, problem(&refused)), expected, "{refused}");
+    }
+    let wrong = json!({"containers": "workspace", "log_days": 31});
+    assert_eq!(server.patch("/v1/workspace", wrong).await.0, 400);
+    assert_eq!(read(&server, "/v1/workspace").await["containers"], "run", "all or nothing");
+}
+
+#[tokio::test]
 async fn workspace_keeps_its_logs_for_as_long_as_its_admin_says() {
     let server = TestServer::open().await;
     let (_, key) = server.member(Role::User).await;
@@ -128,7 +157,7 @@ async fn workspace_keeps_its_logs_for_as_long_as_its_admin_says() {
             "{refused}"
         );
     }
-    let body = Some(json!({"log_days": 7}));
+    let body = Some(json!({"log_days": 7, "containers": "workspace"}));
     assert_eq!(server.call_as(&key, Method::GET, "/v1/workspace", None).await.0, 200);
     assert_eq!(server.call_as(&key, Method::PATCH, "/v1/workspace", body).await.0, 403);
 }

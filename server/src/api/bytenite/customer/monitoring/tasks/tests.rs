@@ -1,8 +1,9 @@
 //! Tasks through the API, with a node that the test plays.
 
+use common::compute::container::Sharing;
 use common::compute::device::Device;
 use common::compute::resources::{Metering, Resources, Usage};
-use common::ids::NodeId;
+use common::ids::{NodeId, RunId};
 use common::market::CheckedSync;
 use common::protocol::{Failure, Held, Orders, Outcome, Receipt, Sync};
 use common::run::task::Lease;
@@ -50,6 +51,40 @@ async fn task(server: &TestServer, path: &str) -> Value {
     let (status, body) = server.get(path).await;
     assert_eq!(status, 200, "{body}");
     body
+}
+
+/// Waits until the node is told of a run other than these, and how its tasks share containers.
+async fn told(server: &TestServer, node: NodeId, known: &mut Vec<RunId>) -> Sharing {
+    loop {
+        let Orders::Work { works, .. } =
+            server.app.coordinator.sync(node, says(vec![], None)).await.unwrap()
+        else {
+            panic!("the node is known");
+        };
+        if let Some(work) = works.iter().find(|work| !known.contains(&work.run)) {
+            known.push(work.run);
+            return work.sharing;
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn node_is_told_whether_runs_share_containers_as_it_was_when_they_started() {
+    let server = TestServer::open().await;
+    let (node, mut known) = (joined(&server).await, Vec::new());
+    server.running_job().await;
+    assert_eq!(told(&server, node, &mut known).await, Sharing::Run);
+    for sharing in [Sharing::Workspace, Sharing::Run] {
+        let body = json!({"containers": sharing.as_str()});
+        assert_eq!(server.patch("/v1/workspace", body).await.0, 200);
+        let job = json!({"templateId": "t", "dataSource": {"dataSourceDescriptor": "bypass"},
+                         "dataDestination": {"dataSourceDescriptor": "bucket"}});
+        let run = format!("/v1/customer/jobs/{}/run", server.job(job).await);
+        assert_eq!(server.post(&run, json!({})).await.0, 200);
+
+        assert_eq!(told(&server, node, &mut known).await, sharing);
+    }
 }
 
 #[tokio::test]
