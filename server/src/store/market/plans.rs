@@ -152,7 +152,7 @@ mod tests {
             tx.commit().await.unwrap();
             stored.add(new);
 
-            assert_eq!(find(db, &digest).await.unwrap(), Some(plan), "{}", fresh.name);
+            assert_eq!(find(db, &digest).await.unwrap().as_ref(), Some(&plan), "{}", fresh.name);
             let again = insert(db, &stored, packed()).await.unwrap();
             assert!(again.is_empty(), "{}", fresh.name);
         }
