@@ -5,7 +5,10 @@ use std::path::Path;
 
 use anyhow::{Result, ensure};
 use sea_orm::prelude::Uuid;
-use sea_orm::{ConnectionTrait as _, Database, DatabaseConnection, QueryResult, Statement};
+use sea_orm::{
+    ConnectionTrait, Database, DatabaseConnection, DbBackend, IsolationLevel, QueryResult,
+    Statement, TransactionTrait as _,
+};
 
 const WORLD: i16 = 0;
 const HELD: i16 = 2;
@@ -17,14 +20,18 @@ pub async fn open(database: &Path) -> Result<DatabaseConnection> {
 
 /// Checks that the money adds up, however the server got here: transfers make the balances, only
 /// the world owes, each attempt is paid once and as its row says, and a run's line is the sum of
-/// its attempts.
+/// its attempts. All is read as it was at one instant: the server may still be at work.
 pub async fn check(db: &DatabaseConnection) -> Result<()> {
-    check_balances(db).await?;
-    check_tasks(db).await?;
-    check_runs(db).await
+    // Transactions of SQLite are always that.
+    let is_sqlite = db.get_database_backend() == DbBackend::Sqlite;
+    let isolation = (!is_sqlite).then_some(IsolationLevel::RepeatableRead);
+    let snapshot = db.begin_with_config(isolation, None).await?;
+    check_balances(&snapshot).await?;
+    check_tasks(&snapshot).await?;
+    check_runs(&snapshot).await
 }
 
-async fn check_balances(db: &DatabaseConnection) -> Result<()> {
+async fn check_balances(db: &impl ConnectionTrait) -> Result<()> {
     let mut sums: BTreeMap<(i16, Uuid, i16), i64> = BTreeMap::new();
     let sides = "SELECT from_kind AS kind, from_owner AS owner, shard, units, -units AS added \
             FROM transfers \
@@ -56,7 +63,7 @@ fn account(row: &QueryResult) -> Result<(i16, Uuid, i16)> {
 }
 
 /// Each attempt has one capture of its price, and nothing else has.
-async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
+async fn check_tasks(db: &impl ConnectionTrait) -> Result<()> {
     let priced = "SELECT run, stage, idx, attempt, price FROM tasks \
         UNION ALL SELECT run, stage, idx, attempt, price FROM attempts";
     let same = "p.run = c.run AND p.stage = c.stage AND p.idx = c.idx AND p.attempt = c.attempt";
@@ -77,7 +84,7 @@ async fn check_tasks(db: &DatabaseConnection) -> Result<()> {
 }
 
 /// What an ended run took is what its tasks cost and what its line says; it holds nothing.
-async fn check_runs(db: &DatabaseConnection) -> Result<()> {
+async fn check_runs(db: &impl ConnectionTrait) -> Result<()> {
     let sums = "SELECT r.state, r.captured, r.held, \
         CAST(coalesce((SELECT sum(price) FROM tasks t WHERE t.run = r.id), 0) \
             + coalesce((SELECT sum(price) FROM attempts a WHERE a.run = r.id), 0) AS BIGINT) \
@@ -112,12 +119,12 @@ async fn check_runs(db: &DatabaseConnection) -> Result<()> {
     Ok(())
 }
 
-pub async fn count(db: &DatabaseConnection, sql: &str) -> Result<i64> {
+pub async fn count(db: &impl ConnectionTrait, sql: &str) -> Result<i64> {
     let found = rows(db, sql).await?;
     let row = found.first().ok_or_else(|| anyhow::anyhow!("no row"))?;
     Ok(row.try_get("", "n")?)
 }
 
-async fn rows(db: &DatabaseConnection, sql: &str) -> Result<Vec<QueryResult>> {
+async fn rows(db: &impl ConnectionTrait, sql: &str) -> Result<Vec<QueryResult>> {
     Ok(db.query_all_raw(Statement::from_string(db.get_database_backend(), sql)).await?)
 }

@@ -17,7 +17,11 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("object_store::", &["server/src/data/"]),
     (
         "bollard::",
-        &["node/src/runtime/", "cli/src/commands/image.rs", "cli/src/commands/bench/setup/container.rs"],
+        &[
+            "node/src/runtime/",
+            "cli/src/commands/image.rs",
+            "cli/src/commands/bench/setup/container.rs",
+        ],
     ),
     ("libp2p::", &["server/src/p2p/", "node/src/link/", "common/identity/src/"]),
     ("libp2p_stream::", &["server/src/p2p/", "node/src/link/"]),

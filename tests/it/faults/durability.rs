@@ -30,17 +30,36 @@ const SLOW_SUM: &str = r#"
 cat "$TASK_RESULTS_DIR"/* | awk '{l += $1; w += $2} END {print l, w}' > "$OUTPUT_DIR/total.txt"
 "#;
 
+/// What chunks and the assembler give beside their counts: too much to travel in messages, so that
+/// the bucket is needed. It changes no sum.
+const LARGE_COUNT: &str = r#"
+yes "0 0" | head -n 4096 > "$TASK_RESULTS_DIR/zeros.txt"
+"#;
+const LARGE_SUM: &str = r#"
+yes "0 0" | head -n 4096 > "$OUTPUT_DIR/zeros.txt"
+"#;
+
 /// A word count whose every phase is a slow container of the customer's own.
 pub async fn push_slow_word_count(client: &Client) -> Result<()> {
-    push_word_count_of(client, Duration::from_secs(2)).await
+    push_word_count_of(client, Duration::from_secs(2), ["", ""]).await
 }
 
-/// The same, whose partitioner and assembler take at least this time each.
-pub async fn push_word_count_of(client: &Client, engines: Duration) -> Result<()> {
+/// The same with results that lie in the bucket, whose partitioner and assembler take at least this
+/// time each.
+pub async fn push_large_word_count(client: &Client, engines: Duration) -> Result<()> {
+    push_word_count_of(client, engines, [LARGE_COUNT, LARGE_SUM]).await
+}
+
+async fn push_word_count_of(
+    client: &Client,
+    engines: Duration,
+    [with_count, with_sum]: [&str; 2],
+) -> Result<()> {
     let slow = |script: &str| format!("sleep {}{script}", engines.as_secs());
     client.push(&Package::partitioner("slow-cut", &slow(SLOW_CUT))).await?;
-    client.push(&Package::app("slow-count", SLOW_COUNT)).await?;
-    client.push(&Package::assembler("slow-sum", &slow(SLOW_SUM))).await?;
+    client.push(&Package::app("slow-count", &format!("{SLOW_COUNT}{with_count}"))).await?;
+    let sum = slow(&format!("{SLOW_SUM}{with_sum}"));
+    client.push(&Package::assembler("slow-sum", &sum)).await?;
     client.template("slow-cut", "slow-count", "slow-sum").await
 }
 

@@ -10,7 +10,7 @@ use reqwest::{Method, StatusCode};
 use sea_orm::{ConnectionTrait as _, TransactionTrait as _};
 use serde_json::{Value, json};
 
-use crate::faults::durability::{at_work, push_word_count_of, slow_word_count};
+use crate::faults::durability::{at_work, push_large_word_count, slow_word_count};
 use crate::jobs::main_job::{counted, sample};
 use harness::books;
 use harness::client::{COMPLETE, Client};
@@ -242,7 +242,7 @@ async fn goes_away(part: Part, database: Option<Postgres>, first: How) -> Result
         market.reach_through(network.address);
         market.add_node().await?;
         market.add_node().await?;
-        push_word_count_of(&client, ENGINES).await?;
+        push_large_word_count(&client, ENGINES).await?;
         let proxy = match part {
             Part::Database => tables.as_ref().context("a database with a proxy")?,
             Part::Bucket => &bucket,
