@@ -47,8 +47,8 @@ pub async fn run(
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
     server::limits::open_files::raise_limit();
     match command {
-        Command::Up(args) => up::run(args).await,
-        Command::Server(args) => serve::run(args).await,
+        Command::Up(args) => Box::pin(up::run(args)).await,
+        Command::Server(args) => Box::pin(serve::run(args)).await,
         Command::Node(args) => run_node::run(args, session).await,
     }
 }
