@@ -106,7 +106,7 @@ pub async fn run<R: ServerClient>(
     end
 }
 
-/// Waits for a time; without end where there is none.
+/// Waits for a time, or without end where no time is given.
 async fn reached(at: Option<Instant>) {
     match at {
         Some(at) => sleep_until(at).await,

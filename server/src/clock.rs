@@ -11,7 +11,7 @@ pub fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6) + ahead()
 }
 
-/// Waits until a time; without end where there is none. Where the system's clock is set meanwhile,
+/// Waits until a time, or without end where no time is given. Where the system's clock is set meanwhile,
 /// it waits as long as it would have.
 pub async fn reached(at: Option<DateTime<Utc>>) {
     let Some(at) = at else { return std::future::pending().await };

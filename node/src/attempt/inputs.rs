@@ -72,7 +72,7 @@ pub async fn place<R: ServerClient>(
     Ok(())
 }
 
-/// Takes the empty file that is kept. False where there is none.
+/// Takes the empty file that is kept. False where no such file is kept.
 fn take_spare(spare: &Path, to: &Path) -> io::Result<bool> {
     match std::fs::rename(spare, to) {
         Ok(()) => Ok(true),

@@ -25,7 +25,7 @@ pub enum Scope {
     Workspace(WorkspaceId),
 }
 
-/// Everything that is decided when a container is made. What comes with each task is none of it:
+/// Everything that is decided when a container is made. What comes with each task is no part of it:
 /// its command, its variables, the bytes of its files, and its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {

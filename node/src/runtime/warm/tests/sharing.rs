@@ -87,7 +87,7 @@ async fn container_is_shared_by_no_other_workspace_and_with_no_other_settings() 
     for other in [shape("another image", &shared(), "user"), shape(own, &shared(), "other")] {
         assert!(bench.tools.warm.take(&other).is_none(), "{other:?}");
     }
-    // What comes with each task is none of it.
+    // What comes with each task is no part of it.
     let next = with(|parts| {
         parts.steps[0].environment = number(9);
         parts.steps[0].name = "other".to_owned();
