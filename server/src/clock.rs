@@ -11,8 +11,8 @@ pub fn now() -> DateTime<Utc> {
     Utc::now().trunc_subsecs(6) + ahead()
 }
 
-/// Waits until a time, or without end where no time is given. Where the system's clock is set meanwhile,
-/// it waits as long as it would have.
+/// Waits until a time, or without end where no time is given. Where the system's clock is set
+/// meanwhile, it waits as long as it would have.
 pub async fn reached(at: Option<DateTime<Utc>>) {
     let Some(at) = at else { return std::future::pending().await };
     while let Ok(left) = (at - now()).to_std()

@@ -3,8 +3,8 @@
 //!
 //! An answer of the database is used again while no statement that writes such tables has ended
 //! since it was read, and for a second at most. Each such statement is carried to its end before
-//! its caller hears of it, and ends all answers (`database/epoch.rs`). So a key is
-//! refused as soon as its revocation has been answered. What another process writes counts a second later.
+//! its caller hears of it, and ends all answers (`database/epoch.rs`). So a key is refused as
+//! soon as its revocation has been answered. What another process writes counts a second later.
 
 use std::collections::HashMap;
 use std::hash::Hash;
