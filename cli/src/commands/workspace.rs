@@ -1,6 +1,6 @@
 //! `fanfold workspace`: the workspace that one acts in, and its settings.
 
-use clap::Subcommand;
+use clap::{ArgGroup, Subcommand};
 use common::compute::container::Sharing;
 use reqwest::Method;
 use serde::Deserialize;
@@ -17,14 +17,15 @@ pub enum Command {
     /// Show the workspace and its settings
     Get,
     /// Change settings of the workspace
+    #[command(group(ArgGroup::new("settings").required(true).multiple(true)))]
     Set {
         /// Days after the end of a run for which its logs are kept; "server" is as long as the
         /// server keeps them
-        #[arg(long, value_name = "DAYS", value_parser = days)]
+        #[arg(long, value_name = "DAYS", value_parser = days, group = "settings")]
         log_days: Option<LogDays>,
         /// Which tasks may follow one another in a container on a node: those of one stage of a
         /// run, or those of all runs of the workspace whose containers are the same
-        #[arg(long, value_parser = Sharing::ALL.map(Sharing::as_str), required_unless_present = "log_days")]
+        #[arg(long, value_parser = Sharing::ALL.map(Sharing::as_str), group = "settings")]
         containers: Option<String>,
     },
 }
