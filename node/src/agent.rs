@@ -74,12 +74,13 @@ pub async fn run<R: ServerClient>(
         agent.tools.metrics.slots(&agent.slots);
         let idle = in_flight.is_empty();
         // Asked once: were it over only by the time of the wait, nothing would end the wait.
-        let over = pause.is_over();
+        let until = pause.until(agent.receipts_can_wait());
+        let over = Instant::now() >= until;
         if over && (idle || (agent.urgent && in_flight.len() < IN_FLIGHT_MAX)) {
             let (message, sent) = agent.message();
             let remote = agent.tools.remote.clone();
             in_flight.push(async move { (remote.sync(message).await, sent) });
-            pause.sent(agent.ahead.is_busy(Instant::now()));
+            pause.sent();
             continue;
         }
         let logs = agent.tools.logs.clone();
@@ -93,7 +94,7 @@ pub async fn run<R: ServerClient>(
                 Err(refused) => break Err(refused),
             },
             Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
-            () = sleep_until(pause.until()), if !over => {}
+            () = sleep_until(until), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.pending => agent.pending = true,
             () = reached(agent.started_at), if !agent.urgent => agent.urgent = true,
             () = sleep_until(pause.company()), if agent.pending && !agent.urgent => {
@@ -333,6 +334,11 @@ impl<R: ServerClient> Agent<R> {
                 let _ = waiting.send(admission.gpu);
             }
         }
+    }
+
+    /// Whether short tasks end one after the other, with others here to run meanwhile.
+    fn receipts_can_wait(&mut self) -> bool {
+        self.slots.has_ready() && self.ahead.is_busy(Instant::now())
     }
 
     fn now_ms(&self) -> u64 {

@@ -10,8 +10,8 @@ use crate::net::backoff::Backoff;
 const COMPANY_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two messages, so that a server in a hurry makes no busy loop.
 const GAP: Duration = Duration::from_millis(2);
-/// The same while short tasks end one after the other: their receipts come together, and enough tasks
-/// are held ahead meanwhile.
+/// The same while short tasks end one after the other and the next ones are here: their receipts come
+/// together, and no slot waits for the answer.
 const BUSY_GAP: Duration = Duration::from_millis(10);
 /// The same where the server can only repeat itself: what it wants ended takes time to end.
 pub(super) const NO_CHANGE_GAP: Duration = Duration::from_millis(200);
@@ -19,6 +19,7 @@ pub(super) const NO_CHANGE_GAP: Duration = Duration::from_millis(200);
 /// When the next message may go.
 pub(super) struct Pause {
     backoff: Backoff,
+    /// As the last answer has it.
     until: Instant,
     last: Instant,
 }
@@ -30,21 +31,17 @@ impl Pause {
         Self { backoff, until: now, last: now }
     }
 
-    pub fn is_over(&self) -> bool {
-        Instant::now() >= self.until
-    }
-
-    pub const fn until(&self) -> Instant {
-        self.until
+    /// When it is over: later where receipts can wait for one another.
+    pub fn until(&self, is_busy: bool) -> Instant {
+        self.until.max(self.last + if is_busy { BUSY_GAP } else { GAP })
     }
 
     pub fn company(&self) -> Instant {
         self.last + COMPANY_PAUSE
     }
 
-    pub fn sent(&mut self, is_busy: bool) {
+    pub fn sent(&mut self) {
         self.last = Instant::now();
-        self.until = self.last + if is_busy { BUSY_GAP } else { GAP };
     }
 
     pub fn after(&mut self, reply: Reply) {

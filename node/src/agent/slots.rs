@@ -129,6 +129,11 @@ impl Slots {
         admitted
     }
 
+    /// Whether one waits for its share of the machine: no part of it is idle.
+    pub fn has_ready(&self) -> bool {
+        self.slots.values().any(|slot| slot.phase == Phase::Ready)
+    }
+
     /// The attempt's container runs.
     pub fn started(&mut self, lease: &Lease, now_ms: u64) {
         if let Some(slot) = self.slots.get_mut(lease)
@@ -250,8 +255,10 @@ mod tests {
         assert_eq!(admitted(&mut slots), [lease(0), lease(1)]);
         assert_eq!((slots.len(), slots.running(), slots.busy().cpu_millis), (3, 2, 4000));
         assert_eq!(admitted(&mut slots), []);
+        assert!(slots.has_ready());
         slots.ended(&lease(0), 5);
         assert_eq!(admitted(&mut slots), [lease(2)]);
+        assert!(!slots.has_ready());
     }
 
     #[test]
