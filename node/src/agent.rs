@@ -29,6 +29,7 @@ use crate::attempt::{self, Attempt, Event, Tools};
 use crate::machine::device::Gpu;
 use crate::server_client::ServerClient;
 use ahead::Ahead;
+pub use exchange::IDLE_WAIT_MS;
 use pause::Pause;
 
 /// One that the server holds, and one that cannot wait for it.

@@ -14,8 +14,10 @@ use crate::link;
 use crate::runtime::docker::now_us;
 use crate::server_client::ServerClient;
 
-/// How long the server may hold an answer back.
-const WAIT_MS: u32 = 5000;
+/// How long the server may hold an answer back: the messages of a node at work tell how far it is.
+const WAIT_MS: u32 = 5_000;
+/// The same while the node holds nothing.
+pub const IDLE_WAIT_MS: u32 = 20_000;
 /// What a receipt costs in a message beside its bytes.
 const RECEIPT_OVERHEAD: usize = 128;
 
@@ -70,6 +72,12 @@ impl<R: ServerClient> Agent<R> {
             sampled,
         };
         self.number += 1;
+        // With more to say, the answer should not keep us waiting.
+        let wait_ms = match (more, holding.is_empty()) {
+            (true, _) => 0,
+            (false, false) => WAIT_MS,
+            (false, true) => IDLE_WAIT_MS,
+        };
         let message = Sync {
             incarnation: self.incarnation,
             number: self.number,
@@ -82,8 +90,7 @@ impl<R: ServerClient> Agent<R> {
             logs,
             samples,
             probe: self.probe.clone(),
-            // With more to say, the answer should not keep us waiting.
-            wait_ms: if more { 0 } else { WAIT_MS },
+            wait_ms,
         };
         (message, sent)
     }

@@ -27,6 +27,9 @@ const COMMANDS_MAX: usize = 16;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages, so that a quiet link stays.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How often the server is asked whether it still answers. That its machine is gone the kernel
+/// notices much sooner.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
@@ -63,7 +66,7 @@ impl Behaviour {
         let sync = (StreamProtocol::new(SYNC_PROTOCOL), ProtocolSupport::Outbound);
         Self {
             identify: identify::Behaviour::new(about),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
             sync: messages::cbor::Behaviour::with_codec(codec, [sync], config),
             streams: libp2p_stream::Behaviour::new(),
         }

@@ -117,7 +117,7 @@ struct Batch {
     requests: BTreeMap<RunId, Span>,
     /// Nodes that may have something to be told.
     nodes: BTreeSet<NodeId>,
-    /// Syncs that a newer one of the same node has overtaken.
+    /// Syncs that a newer one of the same node has overtaken, or whose node is removed.
     overtaken: Vec<Parked>,
 }
 
@@ -276,6 +276,8 @@ impl Engine {
             }
             Command::RemoveNode { node, reply } => {
                 market.remove_node(node, now);
+                // It asks again at once, and hears that it is removed.
+                batch.overtaken.extend(self.parked.remove(&node));
                 let _ = reply.send(());
             }
             Command::Queue(command) => command.apply(market),

@@ -95,8 +95,8 @@ pub struct Coordinator {
     /// Whether commits wait because the disk is full.
     disk_full: Arc<AtomicBool>,
     evaluator: Evaluator,
-    /// A node that waits for an answer says nothing, and must not fall silent by it.
-    wait_ms_max: u32,
+    /// The time without a word after which a node is silent, in milliseconds.
+    lease_ms: u32,
     task_timeout_secs: u32,
     reserved_secs: u32,
     /// Whose each node is, until it is removed.
@@ -246,7 +246,7 @@ impl Coordinator {
         );
         engine.resume().await?;
         leases.forget_logs();
-        let wait_ms_max = u32::try_from(policy.lease.num_milliseconds() / 3).unwrap_or(u32::MAX);
+        let lease_ms = u32::try_from(policy.lease.num_milliseconds()).unwrap_or(u32::MAX);
         let coordinator = Self {
             commands,
             watch,
@@ -257,7 +257,7 @@ impl Coordinator {
             queue_turn: Arc::default(),
             disk_full,
             evaluator,
-            wait_ms_max,
+            lease_ms,
             task_timeout_secs: policy.task_timeout_secs,
             reserved_secs: u32::try_from(policy.estimate.num_seconds()).unwrap_or(u32::MAX),
             operators: Arc::default(),
@@ -291,11 +291,14 @@ impl Coordinator {
         Ok(self.ask(|reply| Command::Book { posting, turn, reply }).await??)
     }
 
-    /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms`, and no
-    /// longer than a third of a lease, while there is nothing to say; a newer sync of the same
-    /// node ends the wait. On `Ok` it is on disk.
+    /// Takes what a node says and gives what it should do. Waits up to `sync.wait_ms` while there is
+    /// nothing to say; a newer sync of the same node ends the wait. On `Ok` it is on disk.
     pub async fn sync(&self, node: NodeId, mut heard: CheckedSync) -> Result<Orders, Error> {
-        heard.sync.wait_ms = heard.sync.wait_ms.min(self.wait_ms_max);
+        // A node that waits for an answer says nothing, and must not fall silent by it. One that
+        // holds nothing has no task to lose.
+        let is_idle = heard.sync.holding.is_empty() && heard.receipts.is_empty();
+        let most = if is_idle { self.lease_ms / 3 * 2 } else { self.lease_ms / 3 };
+        heard.sync.wait_ms = heard.sync.wait_ms.min(most);
         let operator = self.operator(node).await?;
         let (reply, answer) = oneshot::channel();
         let heard = Box::new(heard);

@@ -31,6 +31,8 @@ use crate::supervisor::Supervisor;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Well above the pause between two messages of a node.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(300);
+/// How often a node is asked whether its network is still there; a thousand nodes are, too.
+const PING_INTERVAL: Duration = Duration::from_secs(60);
 /// A peer that has not proven its key by then is disconnected.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Blob streams, messages, and a few of libp2p's own. Each may hold a window of received bytes.
@@ -66,7 +68,7 @@ impl Behaviour {
         Self {
             admission: admission::Behaviour::new(limits, Arc::clone(metrics)),
             identify: identify::Behaviour::new(about),
-            ping: ping::Behaviour::default(),
+            ping: ping::Behaviour::new(ping::Config::new().with_interval(PING_INTERVAL)),
             sync: messages::cbor::Behaviour::with_codec(codec, [sync], config),
             streams: libp2p_stream::Behaviour::new(),
         }

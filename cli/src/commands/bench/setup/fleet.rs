@@ -15,6 +15,7 @@ use common::protocol::{
 };
 use common::run::task::Lease;
 use futures::StreamExt as _;
+use node::IDLE_WAIT_MS;
 use node::link::{self, Link};
 use serde::Deserialize;
 use serde_json::json;
@@ -24,7 +25,6 @@ use tokio_util::sync::CancellationToken;
 use crate::client::failure::Failure;
 use crate::client::session::Session;
 
-const WAIT_MS: u32 = 5_000;
 /// How long a node waits after the server has not answered.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Results stored at a time by one node.
@@ -204,7 +204,7 @@ impl Node {
             logs: self.logs.clone(),
             samples: Vec::new(),
             probe: None,
-            wait_ms: WAIT_MS,
+            wait_ms: IDLE_WAIT_MS,
         }
     }
 
