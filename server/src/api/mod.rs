@@ -108,7 +108,7 @@ fn filter(
         source_tests: Limits::per_minute(limits.source_tests_per_minute),
         readiness: Readiness::default(),
     });
-    let router = Arc::new(Router::new(docs::with_documents(apis())));
+    let router = Arc::new(Router::new(docs::with_documents(apis)));
     warp::method().and(call(&state)).then(move |method: Method, call| {
         let router = router.clone();
         async move { router.answer(&method, call).await }

@@ -1,7 +1,7 @@
 //! The OpenAPI documents and the page to try them on.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use common::access::Scope;
 use serde_json::json;
@@ -36,14 +36,18 @@ const SCRIPT: &str = "swagger-initializer.js";
 
 /// Adds the documents and the pages to the table: `docs/swagger.json` and `docs/` of each API, and
 /// of all together. They do not document themselves.
-pub fn with_documents(mut apis: Vec<Api>) -> Vec<Api> {
+pub fn with_documents(table: fn() -> Vec<Api>) -> Vec<Api> {
+    let mut apis = table();
     let mut documents: Vec<Document> = apis
         .iter()
-        .filter(|api| api.prefixes != [""])
-        .flat_map(|api| {
-            let json = Arc::<str>::from(openapi::json(api.title, std::slice::from_ref(api)));
+        .enumerate()
+        .filter(|(_, api)| api.prefixes != [""])
+        .flat_map(|(at, api)| {
+            let title = api.title;
+            let json =
+                later(move || openapi::json(title, table().get(at..=at).unwrap_or_default()));
             let of = |prefix: &&str| Document {
-                title: format!("{} ({prefix})", api.title),
+                title: format!("{title} ({prefix})"),
                 path: format!("{prefix}/docs/swagger.json"),
                 page: format!("{prefix}/docs/"),
                 json: json.clone(),
@@ -51,7 +55,7 @@ pub fn with_documents(mut apis: Vec<Api>) -> Vec<Api> {
             api.prefixes.iter().map(of).collect::<Vec<_>>()
         })
         .collect();
-    documents.insert(0, whole(&apis));
+    documents.insert(0, whole(table));
     let endless = endless(&apis);
     let routes =
         documents.iter().flat_map(|document| routes(document, &documents, &endless)).collect();
@@ -71,11 +75,19 @@ struct Document {
     title: String,
     path: String,
     page: String,
-    json: Arc<str>,
+    json: Later,
 }
 
-fn whole(apis: &[Api]) -> Document {
-    let json = openapi::json(TITLE, apis).into();
+/// The text of a document. It is made when it is first asked for: all of them together take longer
+/// than the rest of a start.
+type Later = Arc<LazyLock<String, Box<dyn FnOnce() -> String + Send>>>;
+
+fn later(make: impl FnOnce() -> String + Send + 'static) -> Later {
+    Arc::new(LazyLock::new(Box::new(make)))
+}
+
+fn whole(table: fn() -> Vec<Api>) -> Document {
+    let json = later(move || openapi::json(TITLE, &table()));
     Document { title: TITLE.to_owned(), path: WHOLE.to_owned(), page: "/docs/".to_owned(), json }
 }
 
@@ -104,7 +116,9 @@ fn routes(document: &Document, all: &[Document], endless: &[String]) -> [Route; 
     let home = document.page.clone();
     [
         raw(Method::GET, "Docs_GetDocument", document.path.clone(), "application/json", {
-            move |_: Call| std::future::ready(Ok(text("application/json", json.to_string().into())))
+            move |_: Call| {
+                std::future::ready(Ok(text("application/json", json.as_bytes().to_vec())))
+            }
         })
         .open()
         .any_query(),
