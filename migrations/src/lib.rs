@@ -32,6 +32,7 @@ mod m20261129_000013_add_small_results;
 mod m20261129_000014_add_index_of_unbilled_runs;
 mod m20261129_000015_add_looks_at_ended_jobs;
 mod m20261129_000016_add_sharing_of_containers;
+mod m20261130_000017_add_indexes_of_what_is_open;
 
 /// Brings a database to the current schema.
 pub struct Migrator;
@@ -57,6 +58,7 @@ impl MigratorTrait for Migrator {
             Box::new(m20261129_000014_add_index_of_unbilled_runs::Migration),
             Box::new(m20261129_000015_add_looks_at_ended_jobs::Migration),
             Box::new(m20261129_000016_add_sharing_of_containers::Migration),
+            Box::new(m20261130_000017_add_indexes_of_what_is_open::Migration),
         ]
     }
 }

@@ -2,7 +2,7 @@
 
 mod origin;
 pub mod purge;
-mod record;
+pub(in crate::store) mod record;
 
 use std::collections::BTreeMap;
 

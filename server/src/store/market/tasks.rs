@@ -275,11 +275,16 @@ fn last_of_page(sizes: &[(i64, Option<i64>)]) -> Option<i64> {
 pub(in crate::store) async fn unfinished(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Result<TaskRecord, UnreadableRow>>, DbErr> {
-    // An unknown state is not left out: its run cannot go on.
-    let ended = [TaskState::Done.number(), TaskState::Failed.number()];
-    let open = Column::State.is_not_in(ended);
-    let open = Entity::find().filter(Column::Run.in_subquery(runs::unfinished_ids())).filter(open);
-    rows::each(db, open, record).await
+    rows::each(db, open(), record).await
+}
+
+/// An unknown state is not left out: its run cannot go on. The index is only found where the states
+/// stand in the text.
+pub(in crate::store) fn open() -> Select<Entity> {
+    let [done, failed] = [TaskState::Done, TaskState::Failed].map(TaskState::number);
+    Entity::find()
+        .filter(Column::Run.in_subquery(runs::unfinished_ids()))
+        .filter(Expr::cust(format!("state NOT IN ({done}, {failed})")))
 }
 
 /// The tasks of a run that has ended without a result of them.

@@ -51,23 +51,23 @@ pub(in crate::store) async fn unfinished(
     db: &impl ConnectionTrait,
 ) -> Result<Vec<Result<RunRecord, UnreadableRow>>, DbErr> {
     let plans = unfinished_plans(db).await?;
-    rows::each(db, Entity::find().filter(is_unfinished()), |row| record(&row, &plans)).await
+    rows::each(db, open(), |row| record(&row, &plans)).await
 }
 
-/// A run that is cancelled has ended for its customer, and waits for its nodes to stop.
+pub(in crate::store) fn open() -> Select<Entity> {
+    Entity::find().filter(is_unfinished())
+}
+
+/// A run that is cancelled has ended for its customer, and waits for its nodes to stop. The indexes
+/// are only found where the state stands in the text.
 fn is_unfinished() -> Condition {
-    Condition::any().add(Column::EndedUs.is_null()).add(Column::State.eq(RunState::Ending.as_str()))
+    let is_ending = Expr::cust(format!("state = '{}'", RunState::Ending.as_str()));
+    Condition::any().add(Column::EndedUs.is_null()).add(is_ending)
 }
 
 async fn unfinished_plans(db: &impl ConnectionTrait) -> Result<BTreeMap<String, Plan>, DbErr> {
-    let digests: Vec<String> = Entity::find()
-        .filter(is_unfinished())
-        .select_only()
-        .column(Column::Plan)
-        .distinct()
-        .into_tuple()
-        .all(db)
-        .await?;
+    let digests: Vec<String> =
+        open().select_only().column(Column::Plan).distinct().into_tuple().all(db).await?;
     plans::find_many(db, digests.into_iter().collect()).await
 }
 

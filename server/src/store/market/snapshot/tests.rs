@@ -127,3 +127,17 @@ async fn snapshot_loads_more_runs_than_a_statement_takes_values() {
         assert_eq!(load(db).await.unwrap().runs.len(), 70_000, "{}", fresh.name);
     }
 }
+
+#[tokio::test]
+async fn start_reads_what_is_open_and_no_row_that_has_ended() {
+    let databases = databases().await;
+    let db = &databases.first().unwrap().db;
+
+    let of_runs = testing::steps(db, &runs::record::open()).await;
+    let of_tasks = testing::steps(db, &tasks::open()).await;
+
+    for (steps, index) in [(of_runs, "runs_open"), (of_tasks, "tasks_open")] {
+        assert!(!steps.contains("SCAN"), "{steps}");
+        assert!(steps.contains(&format!("USING INDEX {index}")), "{steps}");
+    }
+}

@@ -6,7 +6,6 @@ use chrono::TimeDelta;
 use common::market::{Market, Policy};
 use common::money::shard::Shard;
 use common::run::task::StageNo;
-use sea_orm::{DbBackend, Statement};
 
 use super::*;
 use crate::clock;
@@ -14,7 +13,7 @@ use crate::store::market::commit::tests::{process, succeeded, sync, table};
 use crate::store::money::booking_effects::Booked;
 use crate::store::money::reconciliation::reconcile;
 use crate::store::money::{releases, statement};
-use crate::store::testing::{commit_next, databases, spec};
+use crate::store::testing::{self, commit_next, databases, spec};
 use crate::store::{load, nodes};
 
 /// A workspace whose wallet is in another shard than those of the others.
@@ -82,17 +81,8 @@ async fn balances_keep_transfers_from_writers_of_other_shards() {
 async fn balance_reads_no_runs_whose_charges_have_lines() {
     let databases = databases().await;
     let db = &databases.first().unwrap().db;
-    let query = balances(WorkspaceId::new(Uuid::now_v7())).build(DbBackend::Sqlite).to_string();
+    let steps = testing::steps(db, &balances(WorkspaceId::new(Uuid::now_v7()))).await;
 
-    let plan = Statement::from_string(DbBackend::Sqlite, format!("EXPLAIN QUERY PLAN {query}"));
-    let steps: Vec<String> = db
-        .query_all_raw(plan)
-        .await
-        .unwrap()
-        .iter()
-        .map(|row| row.try_get("", "detail").unwrap())
-        .collect();
-
-    let of_runs: Vec<&String> = steps.iter().filter(|step| step.contains(" runs")).collect();
+    let of_runs: Vec<&str> = steps.lines().filter(|step| step.contains(" runs")).collect();
     assert!(matches!(of_runs[..], [step] if step.contains("runs_unbilled")), "{steps:?}");
 }
