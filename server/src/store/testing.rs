@@ -126,5 +126,6 @@ pub async fn commit_next(
 /// Counts a batch of which nothing is stored.
 pub async fn count_batch(db: &Db) {
     let number = super::market::batch_number::last(db).await.unwrap() + 1;
-    super::market::batch_number::advance(db, number).await.unwrap();
+    let advanced = super::market::batch_number::advance(number).exec(db).await.unwrap();
+    assert_eq!(advanced.rows_affected, 1);
 }

@@ -25,6 +25,8 @@ use tokio::time::{error::Elapsed, timeout};
 use super::direct::{Direct, WriteTurn};
 use super::epoch::{self, Epoch};
 use super::failure::{is_restarting, no_answer};
+use super::script::Script;
+use crate::store::begin;
 use crate::store::known::Known;
 
 /// How long a statement takes before the database is asked whether it answers: longer than the
@@ -88,6 +90,43 @@ impl Db {
         let (remote, epoch) = (self.remote.clone(), self.epoch.clone());
         let ends_epoch = AtomicBool::new(false);
         Ok(Transaction { transaction: begun, turn, remote, epoch, ends_epoch })
+    }
+
+    /// Takes statements down for [`Self::run`].
+    pub(in crate::store) fn script(&self) -> Script {
+        Script::new(self.connection.get_database_backend())
+    }
+
+    /// Runs a script as one transaction, unless `guard`, its first statement, does not change
+    /// exactly one row.
+    ///
+    /// # Errors
+    /// It may have been committed all the same, where the database does not answer.
+    pub(in crate::store) async fn run(
+        &self,
+        guard: Statement,
+        script: Script,
+    ) -> Result<(), DbErr> {
+        let statements = script.into_statements();
+        if epoch::writes(&guard.sql) || statements.iter().any(|one| epoch::writes(&one.sql)) {
+            let db = self.clone();
+            return self.epoch.carry(async move { db.transact(guard, statements).await }).await;
+        }
+        self.transact(guard, statements).await
+    }
+
+    async fn transact(&self, guard: Statement, statements: Vec<Statement>) -> Result<(), DbErr> {
+        if let Some(direct) = &self.direct {
+            return direct.transact(guard, statements).await;
+        }
+        let tx = begin(self).await?;
+        if tx.execute_raw(guard).await?.rows_affected() != 1 {
+            return Err(DbErr::RecordNotUpdated);
+        }
+        for statement in statements {
+            tx.execute_raw(statement).await?;
+        }
+        tx.commit().await
     }
 
     /// Ends all connections, those of clones too.

@@ -1,4 +1,5 @@
-//! Statements on SQLite outside transactions, on connections of their own.
+//! Single statements on SQLite, and transactions whose statements are all known, on connections of
+//! their own.
 //!
 //! The pool asks a connection whether it lives when it is taken and when it is given back. To SQLite
 //! each of these questions costs as much as a small statement, and a file is not lost as a server
@@ -9,10 +10,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::TryStreamExt as _;
 use sea_orm::sqlx::query::Query;
 use sea_orm::sqlx::sqlite::SqliteConnection;
 use sea_orm::sqlx::{self, AssertSqlSafe, Connection as _, Executor as _, Sqlite, SqlitePool};
-use sea_orm::{ConnAcquireErr, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values};
+use sea_orm::{
+    ConnAcquireErr, DbBackend, DbErr, ExecResult, QueryResult, RuntimeErr, Statement, Values,
+};
 use sea_query_sqlx::SqlxValues;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedMutexGuard, OwnedSemaphorePermit, Semaphore};
@@ -22,6 +26,9 @@ use crate::store::{ACQUIRE, BUSY};
 
 /// The most statements at once.
 const PLACES: u32 = 8;
+/// The most bytes of text that SQLite gets at once: the statements of a longer script are fewer in
+/// kind, so that each is prepared once if it is run by itself.
+const JOINED_BYTES_MAX: usize = 8 << 10;
 
 /// The connections beside a pool; clones share them.
 #[derive(Debug, Clone)]
@@ -37,7 +44,7 @@ pub(super) struct Direct {
 /// The turn to write.
 pub(super) type WriteTurn = OwnedMutexGuard<()>;
 
-/// A connection for one statement.
+/// A connection for one statement, or for one transaction.
 struct Lent {
     /// Both are there until it is dropped.
     connection: Option<SqliteConnection>,
@@ -45,6 +52,8 @@ struct Lent {
     idle: Arc<Mutex<Vec<SqliteConnection>>>,
     /// The statement has ended, so the connection has nothing left to do.
     is_done: bool,
+    /// A transaction has begun and not been committed.
+    is_open: bool,
 }
 
 impl Direct {
@@ -72,6 +81,21 @@ impl Direct {
         let done = lent.connection()?.execute(sqlx::raw_sql(AssertSqlSafe(sql))).await;
         lent.is_done = true;
         done.map(ExecResult::from).map_err(exec_error)
+    }
+
+    /// Runs statements as one transaction, unless the first does not change exactly one row.
+    ///
+    /// SQLite runs in a thread of its own, and each time that it and its asker wait for each other
+    /// costs more than a small statement: so it gets a short script at once.
+    pub async fn transact(&self, guard: Statement, rest: Vec<Statement>) -> Result<(), DbErr> {
+        let _turn = self.write_turn().await;
+        let mut lent = self.lend().await?;
+        let done = lent.transact(guard, rest).await;
+        match &done {
+            Ok(()) => lent.is_done = true,
+            Err(_) => lent.close().await,
+        }
+        done
     }
 
     pub async fn query_one(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
@@ -116,13 +140,56 @@ impl Direct {
             None => self.pool.acquire().await.map_err(acquire_error)?.detach(),
         };
         let idle = Arc::clone(&self.idle);
-        Ok(Lent { connection: Some(connection), place: Some(place), idle, is_done: false })
+        let (connection, place) = (Some(connection), Some(place));
+        Ok(Lent { connection, place, idle, is_done: false, is_open: false })
     }
 }
 
 impl Lent {
     fn connection(&mut self) -> Result<&mut SqliteConnection, DbErr> {
         self.connection.as_mut().ok_or_else(closed)
+    }
+
+    async fn transact(&mut self, guard: Statement, rest: Vec<Statement>) -> Result<(), DbErr> {
+        let bytes: usize = rest.iter().map(|statement| statement.sql.len()).sum();
+        let begin = Statement::from_string(DbBackend::Sqlite, "BEGIN IMMEDIATE");
+        let (first, rest) = match bytes <= JOINED_BYTES_MAX {
+            true => (join([begin, guard].into_iter().chain(rest)), Vec::new()),
+            false => (join([begin, guard]), rest),
+        };
+        self.is_open = true;
+        let connection = self.connection()?;
+        let mut done = connection.fetch_many(query(first));
+        let mut changed = Vec::new();
+        let failed = loop {
+            match done.try_next().await {
+                Ok(Some(result)) => changed.extend(result.left().map(|done| done.rows_affected())),
+                Ok(None) => break None,
+                Err(error) => break Some(exec_error(error)),
+            }
+        };
+        drop(done);
+        // The first of them is what the transaction begins with. What came after the guard may have
+        // failed because the guard had nothing to change.
+        match (changed.get(1), failed) {
+            (Some(1), None) => {}
+            (Some(1) | None, Some(error)) => return Err(error),
+            (Some(_) | None, _) => return Err(DbErr::RecordNotUpdated),
+        }
+        for statement in rest {
+            connection.execute(query(statement)).await.map_err(exec_error)?;
+        }
+        connection.execute("COMMIT").await.map_err(exec_error)?;
+        self.is_open = false;
+        Ok(())
+    }
+
+    /// Ends the connection and with it what is not committed.
+    async fn close(&mut self) {
+        if let Some(connection) = self.connection.take() {
+            // The file is whole whether or not it was closed.
+            let _ = connection.close().await;
+        }
     }
 }
 
@@ -132,7 +199,7 @@ impl Drop for Lent {
         else {
             return;
         };
-        let idle = Arc::clone(&self.idle);
+        let (idle, is_open) = (Arc::clone(&self.idle), self.is_open);
         if self.is_done {
             give_back(&idle, connection);
             return;
@@ -141,7 +208,9 @@ impl Drop for Lent {
         // it has ended.
         if let Ok(runtime) = Handle::try_current() {
             runtime.spawn(async move {
-                if connection.ping().await.is_ok() {
+                if is_open {
+                    let _ = connection.close().await;
+                } else if connection.ping().await.is_ok() {
                     give_back(&idle, connection);
                 }
                 drop(place);
@@ -160,6 +229,17 @@ fn give_back(idle: &Mutex<Vec<SqliteConnection>>, connection: SqliteConnection) 
 fn lock(idle: &Mutex<Vec<SqliteConnection>>) -> MutexGuard<'_, Vec<SqliteConnection>> {
     // Each change is one push or pop.
     idle.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Statements as one, which does one after the other until one fails.
+fn join(statements: impl IntoIterator<Item = Statement>) -> Statement {
+    let (mut sql, mut all) = (String::new(), Vec::new());
+    for statement in statements {
+        sql.push_str(&statement.sql);
+        sql.push(';');
+        all.extend(statement.values.into_iter().flatten());
+    }
+    Statement { sql, values: Some(Values(all)), db_backend: DbBackend::Sqlite }
 }
 
 fn query(statement: Statement) -> Query<'static, Sqlite, SqlxValues> {
@@ -189,7 +269,7 @@ fn query_error(error: sqlx::Error) -> DbErr {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use sea_orm::{ConnectionTrait as _, DbBackend};
+    use sea_orm::ConnectionTrait as _;
 
     use super::*;
     use crate::store::testing::databases;

@@ -7,5 +7,6 @@ pub(super) mod failure;
 pub mod integrity;
 pub(super) mod pool_guard;
 pub(super) mod row_check;
+pub(super) mod script;
 pub(super) mod upgrade;
 pub mod wal;

@@ -3,7 +3,7 @@
 
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait, DbErr, EntityName as _, EntityTrait as _, QueryFilter as _,
+    ColumnTrait as _, DbErr, EntityName as _, EntityTrait as _, QueryFilter as _, UpdateMany,
 };
 
 use crate::store::database::upgrade::has_table;
@@ -40,15 +40,12 @@ pub async fn last_if_any(db: &Db) -> Result<i64, DbErr> {
     if has_table(db, row::Entity.table_name()).await? { last(db).await } else { Ok(0) }
 }
 
-/// Notes that the batch is this one; fails where the one before is not the last.
-pub(in crate::store) async fn advance(db: &impl ConnectionTrait, number: i64) -> Result<(), DbErr> {
-    let updated = row::Entity::update_many()
+/// Notes that the batch is this one; changes no row where the one before is not the last.
+pub(in crate::store) fn advance(number: i64) -> UpdateMany<row::Entity> {
+    row::Entity::update_many()
         .col_expr(row::Column::Number, Expr::val(number))
         .filter(row::Column::Id.eq(ROW))
         .filter(row::Column::Number.eq(number - 1))
-        .exec(db)
-        .await?;
-    if updated.rows_affected == 1 { Ok(()) } else { Err(DbErr::RecordNotUpdated) }
 }
 
 /// Whether the database takes writes. Any other trouble with them is not this one.

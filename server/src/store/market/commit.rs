@@ -1,8 +1,9 @@
 //! Group commit: all that a batch of events changed, in one transaction.
 
 use common::market::Changes;
-use sea_orm::DbErr;
+use sea_orm::{ConnectionTrait, DbErr, QueryTrait as _};
 
+use super::plans::StoredPlans;
 use super::stages::{chunk_tables, resolutions, values};
 use super::tasks::{attempts, call_answers, samples, small_results};
 use super::{batch_number, runs, set_aside, stages, tasks};
@@ -38,42 +39,66 @@ pub async fn commit(
     booked: &[Booked],
     batch_jobs: &BatchJobs,
 ) -> Result<(), DbErr> {
-    let tx = begin(db).await?;
-    batch_number::advance(&tx, number).await?;
-    jobs::insert_created(&tx, &batch_jobs.created).await?;
-    jobs::put_started(&tx, &batch_jobs.started).await?;
-    schedules::put(&tx, &changes.schedules).await?;
-    skips::insert(&tx, &changes.skips).await?;
-    jobs::note_fired(&tx, &changes.fired).await?;
-    let stored = &db.known.plans;
-    let new_plans = runs::put(&tx, stored, &changes.runs, &changes.new_runs).await?;
-    set_aside::put(&tx, &changes.set_aside).await?;
-    stages::put(&tx, &changes.stages).await?;
-    resolutions::insert(&tx, &changes.resolutions).await?;
-    values::insert(&tx, &changes.values).await?;
-    for (run, block, table) in &changes.tables {
-        chunk_tables::insert(&tx, *run, *block, table).await?;
-    }
-    tasks::put(&tx, &changes.tasks).await?;
-    small_results::put(&tx, &changes.tasks).await?;
-    attempts::insert(&tx, &changes.attempts).await?;
-    attempts::insert(&tx, &changes.reopened).await?;
-    call_answers::insert(&tx, &changes.call_answers).await?;
-    devices::put(&tx, &changes.devices).await?;
-    trust::put_windows(&tx, &changes.windows).await?;
-    tallies::add(&tx, &changes.tallies).await?;
-    trust::put_records(&tx, &changes.operators).await?;
-    ledger::insert_transfers(&tx, &changes.transfers).await?;
-    ledger::add_to_balances(&tx, &changes.balances).await?;
-    statement::insert_lines(&tx, &changes.lines).await?;
-    spend_caps::put(&tx, &changes.caps).await?;
-    samples::insert(&tx, &changes.samples).await?;
-    for booked in booked {
-        booking_effects::put(&tx, booked).await?;
-    }
-    tx.commit().await?;
+    let (guard, stored) = (batch_number::advance(number), &db.known.plans);
+    // What reads, or asks how many rows have changed, cannot be written down beforehand.
+    let is_plain = booked.is_empty() && changes.set_aside.is_empty();
+    let new_plans = if is_plain {
+        let script = db.script();
+        let new_plans = write(&script, stored, changes, batch_jobs).await?;
+        db.run(guard.build(db.get_database_backend()), script).await?;
+        new_plans
+    } else {
+        let tx = begin(db).await?;
+        if guard.exec(&tx).await?.rows_affected != 1 {
+            return Err(DbErr::RecordNotUpdated);
+        }
+        let new_plans = write(&tx, stored, changes, batch_jobs).await?;
+        set_aside::put(&tx, &changes.set_aside).await?;
+        for booked in booked {
+            booking_effects::put(&tx, booked).await?;
+        }
+        tx.commit().await?;
+        new_plans
+    };
     stored.add(new_plans);
     Ok(())
+}
+
+/// Writes what a batch has changed, but for runs that are set aside. Gives the digests of plans
+/// that are new.
+async fn write(
+    db: &impl ConnectionTrait,
+    stored: &StoredPlans,
+    changes: &Changes,
+    batch_jobs: &BatchJobs,
+) -> Result<Vec<String>, DbErr> {
+    jobs::insert_created(db, &batch_jobs.created).await?;
+    jobs::put_started(db, &batch_jobs.started).await?;
+    schedules::put(db, &changes.schedules).await?;
+    skips::insert(db, &changes.skips).await?;
+    jobs::note_fired(db, &changes.fired).await?;
+    let new_plans = runs::put(db, stored, &changes.runs, &changes.new_runs).await?;
+    stages::put(db, &changes.stages).await?;
+    resolutions::insert(db, &changes.resolutions).await?;
+    values::insert(db, &changes.values).await?;
+    for (run, block, table) in &changes.tables {
+        chunk_tables::insert(db, *run, *block, table).await?;
+    }
+    tasks::put(db, &changes.tasks).await?;
+    small_results::put(db, &changes.tasks).await?;
+    attempts::insert(db, &changes.attempts).await?;
+    attempts::insert(db, &changes.reopened).await?;
+    call_answers::insert(db, &changes.call_answers).await?;
+    devices::put(db, &changes.devices).await?;
+    trust::put_windows(db, &changes.windows).await?;
+    tallies::add(db, &changes.tallies).await?;
+    trust::put_records(db, &changes.operators).await?;
+    ledger::insert_transfers(db, &changes.transfers).await?;
+    ledger::add_to_balances(db, &changes.balances).await?;
+    statement::insert_lines(db, &changes.lines).await?;
+    spend_caps::put(db, &changes.caps).await?;
+    samples::insert(db, &changes.samples).await?;
+    Ok(new_plans)
 }
 
 #[cfg(test)]
