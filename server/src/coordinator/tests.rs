@@ -11,6 +11,7 @@ use common::compute::resources::{Resources, Usage};
 use common::protocol::{Outcome, Receipt, Sync};
 use common::run::task::{Lease, TaskRef};
 use common::testing::{self, PROCESS};
+use futures::FutureExt as _;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
@@ -126,6 +127,22 @@ async fn sync_without_news_is_answered_when_the_wait_is_over() {
         let Orders::Work { assign, cancel, settled, .. } = orders else { panic!("{orders:?}") };
         assert!(assign.is_empty() && cancel.is_empty() && settled.is_empty());
     }
+}
+
+#[tokio::test]
+async fn node_that_is_removed_hears_of_it_at_once() {
+    let room = granted().await;
+    let (coordinator, node) = (&room.coordinator, joined(&room).await);
+    coordinator.sync(node, sync(vec![], 0)).await.unwrap();
+    let mut held = Box::pin(coordinator.sync(node, sync(vec![], 600_000)));
+    assert!(held.as_mut().now_or_never().is_none());
+
+    assert!(coordinator.remove_node(room.workspace, node).await.unwrap());
+
+    // Far sooner than an idle node is answered otherwise.
+    timeout(SOON / 4, held).await.unwrap().unwrap();
+    let again = coordinator.sync(node, sync(vec![], 600_000)).await;
+    assert!(matches!(again, Err(Error::NoNode)), "{again:?}");
 }
 
 #[tokio::test]
