@@ -108,25 +108,21 @@ impl Db {
         script: Script,
     ) -> Result<(), DbErr> {
         let statements = script.into_statements();
-        if epoch::writes(&guard.sql) || statements.iter().any(|one| epoch::writes(&one.sql)) {
-            let db = self.clone();
-            return self.epoch.carry(async move { db.transact(guard, statements).await }).await;
+        let Some(direct) = &self.direct else {
+            let tx = begin(self).await?;
+            if tx.execute_raw(guard).await?.rows_affected() != 1 {
+                return Err(DbErr::RecordNotUpdated);
+            }
+            for statement in statements {
+                tx.execute_raw(statement).await?;
+            }
+            return tx.commit().await;
+        };
+        if statements.iter().any(|statement| epoch::writes(&statement.sql)) {
+            let direct = direct.clone();
+            return self.epoch.carry(async move { direct.transact(guard, statements).await }).await;
         }
-        self.transact(guard, statements).await
-    }
-
-    async fn transact(&self, guard: Statement, statements: Vec<Statement>) -> Result<(), DbErr> {
-        if let Some(direct) = &self.direct {
-            return direct.transact(guard, statements).await;
-        }
-        let tx = begin(self).await?;
-        if tx.execute_raw(guard).await?.rows_affected() != 1 {
-            return Err(DbErr::RecordNotUpdated);
-        }
-        for statement in statements {
-            tx.execute_raw(statement).await?;
-        }
-        tx.commit().await
+        direct.transact(guard, statements).await
     }
 
     /// Ends all connections, those of clones too.
