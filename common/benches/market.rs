@@ -3,7 +3,8 @@
 //! they wait and when they run, and what a million schedules cost until they are due.
 //!
 //! `cargo bench -p common --bench market`; `BENCH_CHUNKS=100000` makes it shorter, `BENCH_RUNS`
-//! is the number of small runs, `BENCH_SCHEDULES` that of schedules.
+//! is the number of small runs, `BENCH_SCHEDULES` that of schedules. A part alone:
+//! `cargo bench -p common --bench market -- chunks|runs|queues|schedules`.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,11 +31,33 @@ const CUSTOMER: WorkspaceId = WorkspaceId::new(Uuid::from_u128(1));
 const OPERATOR: WorkspaceId = WorkspaceId::new(Uuid::from_u128(2));
 const RUN: RunId = RunId::new(Uuid::from_u128(3));
 
-#[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
 fn main() {
-    let chunks =
-        std::env::var("BENCH_CHUNKS").ok().and_then(|text| text.parse().ok()).unwrap_or(1_000_000);
+    let parts: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
+    let is_asked = |part: &str| parts.is_empty() || parts.iter().any(|name| name == part);
+    let number = |name: &str, usual| {
+        std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
+    };
+    if is_asked("chunks") {
+        chunks(number("BENCH_CHUNKS", 1_000_000));
+    }
+    let runs = number("BENCH_RUNS", 100_000);
+    if is_asked("runs") {
+        small_runs(runs, 1);
+        small_runs(runs, 3);
+    }
+    if is_asked("queues") {
+        // How the cost of a lease grows with what waits.
+        queued_runs(runs.div_ceil(20));
+        queued_runs(runs);
+    }
+    if is_asked("schedules") {
+        schedules(number("BENCH_SCHEDULES", 1_000_000));
+    }
+}
 
+/// A run of this many chunks.
+#[expect(clippy::print_stdout, reason = "a table for people is what a benchmark makes")]
+fn chunks(chunks: u32) {
     let before = resident_kib();
     let started = Instant::now();
     let mut market = accept(chunks);
@@ -50,13 +73,6 @@ fn main() {
     println!("{:<36}{:>14}", "lease and receipt, ns per task", per_task);
     println!("{:<36}{:>14}", "events (leases, receipts, syncs)/s", per_second);
     println!("{:<36}{:>14}", "resident at the end, KiB", resident_kib());
-    let runs = std::env::var("BENCH_RUNS").ok().and_then(|text| text.parse().ok());
-    let runs = runs.unwrap_or(100_000);
-    small_runs(runs, 1);
-    small_runs(runs, 3);
-    queued_runs(runs);
-    let schedules = std::env::var("BENCH_SCHEDULES").ok().and_then(|text| text.parse().ok());
-    self::schedules(schedules.unwrap_or(1_000_000));
 }
 
 /// This many schedules, which are due a day later, and then all at once.

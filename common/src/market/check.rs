@@ -19,6 +19,7 @@ impl Market {
         self.check_jobs()?;
         self.check_queues()?;
         self.check_caps()?;
+        self.check_room()?;
         let mut held: BTreeMap<WorkspaceId, Credits> = BTreeMap::new();
         for run in self.runs.values() {
             run.check()?;

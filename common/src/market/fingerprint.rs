@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::Market;
 use super::calls::open_call::OpenCall;
+use super::run::Run;
 use super::tasks::active::Tries;
 use crate::ids::RunId;
 
@@ -13,7 +14,9 @@ impl Market {
     /// what has been reserved ahead for tasks that run.
     pub fn fingerprint(&self) -> String {
         let mut text = String::new();
-        for run in self.runs.values() {
+        let mut runs: Vec<&Run> = self.runs.values().collect();
+        runs.sort_unstable_by_key(|run| run.id);
+        for run in runs {
             let record = run.record();
             let _ = writeln!(text, "{:?} {:?} {:?}", record.id, record.state, record.times);
             let _ = writeln!(text, "{:?} {:?}", record.counts, record.next_stage);

@@ -9,6 +9,7 @@ use super::flow::set_aside::Unreadable;
 use super::money::caps::Caps;
 use super::outbox::Outbox;
 use super::placement::queue::Queue;
+use super::placement::room::Room;
 use super::queues::Queues;
 use super::schedules::Schedules;
 use super::tasks::active::{Active, Tries};
@@ -50,11 +51,13 @@ impl Market {
     /// Goes on from what was stored. Nodes get a whole lease's time to come back, and the steps
     /// that the server was in are begun again. Runs that cannot go on end as failed; that is in
     /// the outbox, to be stored before anything else.
-    pub fn load(policy: Policy, stored: Stored, now: DateTime<Utc>) -> Self {
+    pub fn load(policy: Policy, mut stored: Stored, now: DateTime<Utc>) -> Self {
+        // The oldest come first again.
+        stored.runs.sort_unstable_by_key(|run| run.id);
         let mut market = Self {
             policy,
             running: stored.runs.iter().filter(|run| run.state() == RunState::Running).count(),
-            runs: stored.runs.into_iter().map(|run| (run.id, run)).collect(),
+            runs: stored.runs.into_iter().collect(),
             of_jobs: BTreeSet::new(),
             nodes: BTreeMap::new(),
             ledger: stored.ledger,
@@ -73,16 +76,15 @@ impl Market {
             statements: stored.statements,
             caps: Caps::default(),
             dry: BTreeSet::new(),
-            open: BTreeSet::new(),
+            room: Room::default(),
             capped: BTreeSet::new(),
             trust: Trust::new(stored.records, stored.windows),
             present: BTreeMap::new(),
             unstable: BTreeSet::new(),
             outbox: Outbox::default(),
         };
-        let jobs = market.runs.values().map(|run| &run.spec);
-        let ids = market.runs.keys().copied().zip(jobs).filter(|(_, spec)| spec.is_whole());
-        market.of_jobs = ids.map(|(id, spec)| (spec.job, id)).collect();
+        let whole = market.runs.values().filter(|run| run.spec.is_whole());
+        market.of_jobs = whole.map(|run| (run.spec.job, run.id)).collect();
         market.load_queues(stored.queues);
         market.load_caps(stored.caps);
         for (node, operator) in stored.operators {
@@ -98,7 +100,7 @@ impl Market {
         for record in stored.stopping {
             market.await_stop_again(record, now);
         }
-        let runs: Vec<RunId> = market.runs.keys().copied().collect();
+        let runs: Vec<RunId> = market.runs.values().map(|run| run.id).collect();
         for id in runs {
             market.resume(id, now);
         }

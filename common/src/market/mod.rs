@@ -69,7 +69,9 @@ use flow::cancel::Stopping;
 use money::caps::Caps;
 use outbox::Outbox;
 use placement::queue::Queue;
+use placement::room::Room;
 use queues::Queues;
+use run::runs::Runs;
 use schedules::Schedules;
 use trust::Trust;
 
@@ -105,7 +107,7 @@ pub enum Refused {
 pub struct Market {
     policy: Policy,
     /// Runs that have not ended.
-    runs: BTreeMap<RunId, Run>,
+    runs: Runs,
     /// The same and those that are being stopped, by their jobs. Those that other runs have started
     /// are left out.
     of_jobs: BTreeSet<(JobId, RunId)>,
@@ -143,8 +145,8 @@ pub struct Market {
     /// give something back, or for credits.
     dry: BTreeSet<(WorkspaceId, RunId)>,
     /// Nodes that may have room.
-    open: BTreeSet<NodeId>,
-    /// Those of them whose operator has its share of a run that waits.
+    room: Room,
+    /// Those of them that are to be offered what waits, and whose operator has its share of a run that waits.
     capped: BTreeSet<NodeId>,
     trust: Trust,
     /// How many nodes of each operator there are.

@@ -88,7 +88,7 @@ impl Market {
         node.listed = sync.holding.iter().map(|held| held.lease).collect();
         node.listed.extend(receipts.iter().map(|(receipt, ..)| receipt.lease));
         let holds: BTreeSet<RunId> = sync.holding.iter().map(|held| held.lease.task.run).collect();
-        self.open.insert(id);
+        self.room.open(id);
         if other {
             self.recount_gpus(id);
         }

@@ -125,7 +125,7 @@ impl Market {
         run.clear_cause();
         self.outbox.stages.extend(run.stages().map(|stage| (id, stage.no)));
         self.outbox.runs.insert(id);
-        self.runs.insert(id, run);
+        self.runs.insert(run);
         self.note_job(id);
         self.enter_queue(id);
     }

@@ -31,7 +31,7 @@ impl Market {
         }
         let run = Run::new(id, spec, now);
         let first = self.first_hold(&run);
-        self.runs.insert(id, run);
+        self.runs.insert(run);
         if let Err(refused) = self.hold(id, first, now) {
             self.runs.remove(&id);
             return Err(refused);
@@ -59,7 +59,7 @@ impl Market {
         cause: Cause,
         now: DateTime<Utc>,
     ) {
-        self.runs.insert(id, Run::new(id, spec, now));
+        self.runs.insert(Run::new(id, spec, now));
         self.enter_queue(id);
         self.outbox.changes.new_runs.insert(id);
         self.fail(id, cause, now);
@@ -263,7 +263,7 @@ impl Market {
             if let Some(gpu) = &active.gpu {
                 node.gpus.give_back(gpu);
             }
-            self.open.insert(active.node);
+            self.room.open(active.node);
         }
         let node = active.node;
         self.outbox.changes.leases.push(LeaseChange::Ended { node, lease });

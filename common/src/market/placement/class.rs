@@ -34,9 +34,9 @@ impl Class {
         Self { kind, stages: 0, lines: BTreeMap::new(), heads: BTreeSet::new() }
     }
 
-    /// Whether there is something to hand out in a line that is not closed.
-    pub fn has_open(&self) -> bool {
-        !self.heads.is_empty()
+    /// The first place of all lines that are not closed.
+    pub fn head(&self) -> Option<Place> {
+        self.heads.first().map(|(place, _)| *place)
     }
 
     /// How many wait in this line.
@@ -91,41 +91,51 @@ impl Class {
         Some(LineChange::Vanished)
     }
 
-    pub fn close(&mut self, line: Option<QueueId>) {
+    /// Closes a line. Gives how many wait in it.
+    pub fn close(&mut self, line: Option<QueueId>) -> usize {
         let first = self.line(line).next();
         first.map(|first| self.heads.remove(&(first, line)));
+        self.len(line)
     }
 
-    pub fn reopen(&mut self, line: Option<QueueId>) {
+    /// Opens a closed line. Gives how many wait in it.
+    pub fn reopen(&mut self, line: Option<QueueId>) -> usize {
         let first = self.line(line).next();
         self.heads.extend(first.map(|first| (first, line)));
+        self.len(line)
     }
 
-    /// The first place after this one that is `fit`, of all lines that are not closed.
-    pub fn first(&self, after: Option<Place>, fit: impl Fn(&Place) -> bool) -> Option<Place> {
-        let mut best: Option<Place> = None;
+    /// The first place between these two that is `fit`, of all lines that are not closed.
+    pub fn first(
+        &self,
+        after: Option<Place>,
+        before: Option<Place>,
+        fit: impl Fn(&Place) -> bool,
+    ) -> Option<Place> {
+        let mut best = None;
         for (head, line) in &self.heads {
-            if best.is_some_and(|best| best < *head) {
+            let before = best.or(before);
+            if before.is_some_and(|before| before < *head) {
                 break;
             }
-            let found = self.first_of(*line, after, &fit);
-            best = match (best, found) {
-                (Some(best), Some(found)) => Some(best.min(found)),
-                (best, found) => best.or(found),
-            };
+            best = self.first_of(*line, after, before, &fit).or(best);
         }
         best
     }
 
-    /// The first place after this one that is `fit`, of one line.
+    /// The first place between these two that is `fit`, of one line.
     pub fn first_of(
         &self,
         line: Option<QueueId>,
         after: Option<Place>,
+        before: Option<Place>,
         fit: impl Fn(&Place) -> bool,
     ) -> Option<Place> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        self.lines.get(&line)?.range((from, Bound::Unbounded)).copied().find(|place| fit(place))
+        let places = self.lines.get(&line)?.range((from, Bound::Unbounded)).copied();
+        places
+            .take_while(|place| before.is_none_or(|before| *place < before))
+            .find(|place| fit(place))
     }
 
     /// The first places of the lines that are not closed, in no order.

@@ -30,42 +30,55 @@ impl Market {
         self.dispatch_calls(now);
         self.end_pauses(now);
         self.capped.clear();
-        if self.queue.is_empty() {
-            return served;
-        }
         // What nodes can run at once comes before what they fetch ahead.
         for ahead in [false, true] {
             self.place_round_by_round(ahead, &mut served, now);
             self.place_reopened(ahead, &mut served, now);
-            if self.queue.is_empty() {
-                return served;
-            }
         }
         self.forget_reopened();
-        // Every open node has been offered everything: none has room before something changes.
-        let present: Vec<NodeId> = self
-            .open
-            .iter()
-            .filter(|id| !self.capped.contains(id))
-            .filter(|id| self.nodes.get(id).is_some_and(|node| !node.health.is_aside_for_some(now)))
-            .copied()
-            .collect();
-        for id in present {
-            if self.queue.is_empty() {
-                break;
-            }
-            self.open.remove(&id);
-        }
+        self.close_offered(now);
         served
     }
 
-    /// Gives every open node one task after the other, until none has room or nothing waits.
+    /// Gives every node that may have room one task after the other, until none has room or nothing
+    /// waits.
     fn place_round_by_round(&mut self, ahead: bool, served: &mut Vec<NodeId>, now: DateTime<Utc>) {
-        let mut open: Vec<NodeId> = self.open.iter().copied().collect();
-        while !open.is_empty() && !self.queue.is_empty() {
-            open.retain(|node| self.place_one(*node, ahead, now));
-            served.extend_from_slice(&open);
+        let mut round = Vec::new();
+        let mut open = self.room.next_open(None);
+        let mut idle = self.next_for_appeared(None, ahead);
+        while !self.queue.is_empty()
+            && let Some(node) = open.into_iter().chain(idle).min()
+        {
+            if idle == Some(node) {
+                idle = self.next_for_appeared(idle, ahead);
+                // It is offered everything now, and stays open where only a share keeps it back.
+                self.room.open(node);
+            } else {
+                open = self.room.next_open(open);
+            }
+            if self.place_one(node, ahead, now) {
+                round.push(node);
+            }
         }
+        while !round.is_empty() {
+            served.extend_from_slice(&round);
+            round.retain(|node| !self.queue.is_empty() && self.place_one(*node, ahead, now));
+        }
+    }
+
+    /// Every open node has been offered everything: those that no share and no strike keeps back
+    /// get nothing before something changes.
+    fn close_offered(&mut self, now: DateTime<Utc>) {
+        let Self { room, capped, nodes, queue, .. } = self;
+        let opened: Vec<NodeId> = room.opened().filter(|id| !capped.contains(id)).collect();
+        for id in opened {
+            if let Some(node) = nodes.get(&id)
+                && !node.health.is_aside_for_some(now)
+            {
+                room.close(id, queue.demands().any(|demand| node.can_take(demand, true)));
+            }
+        }
+        room.forget_appeared();
     }
 
     /// Gives the node one task of the first stage that has one for it.

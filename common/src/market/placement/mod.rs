@@ -7,5 +7,6 @@ mod kind;
 pub(super) mod node;
 pub(super) mod node_view;
 pub(super) mod queue;
+pub(super) mod room;
 pub(super) mod silence;
 pub(super) mod waiting;

@@ -212,7 +212,7 @@ impl Market {
     pub(in crate::market) fn forget(&mut self, id: NodeId, now: DateTime<Utc>) {
         let Some(node) = self.nodes.remove(&id) else { return };
         self.gone.insert(id, now);
-        self.open.remove(&id);
+        self.room.forget(id);
         if let Some(nodes) = self.present.get_mut(&node.operator) {
             *nodes -= 1;
             if *nodes == 0 {

@@ -50,6 +50,8 @@ pub(in crate::market) struct Line {
 #[derive(Debug, Default)]
 pub(in crate::market) struct Queue {
     classes: BTreeMap<ClassId, Class>,
+    /// Those with a line that is not closed, by the first place of all such lines.
+    order: BTreeSet<(Place, ClassId)>,
     kinds: BTreeMap<Kind, ClassId>,
     next: u64,
     /// The lines of named queues in which something waits.
@@ -80,15 +82,31 @@ impl Queue {
         run.counted_waiting = waiting;
     }
 
-    /// Takes a new stage into its class.
-    fn join(&mut self, demand: Demand<'_>, queue: Option<QueueId>) -> Line {
+    /// Takes a new stage into its class. Gives whether the class is new.
+    fn join(&mut self, demand: Demand<'_>, queue: Option<QueueId>) -> (Line, bool) {
         let kind = Kind::of(demand);
-        let class = *self.kinds.entry(kind.clone()).or_insert_with(|| {
+        let known = self.kinds.get(&kind).copied();
+        let class = known.unwrap_or_else(|| {
             self.next += 1;
-            ClassId(self.next)
+            let new = ClassId(self.next);
+            self.kinds.insert(kind.clone(), new);
+            self.classes.insert(new, Class::new(kind));
+            new
         });
-        self.classes.entry(class).or_insert_with(|| Class::new(kind)).stages += 1;
-        Line { queue, class }
+        if let Some(class) = self.classes.get_mut(&class) {
+            class.stages += 1;
+        }
+        (Line { queue, class }, known.is_none())
+    }
+
+    /// What the stages of a class ask for, at least.
+    pub fn demand_of(&self, class: ClassId) -> Option<Demand<'_>> {
+        self.classes.get(&class).map(|class| class.kind.demand())
+    }
+
+    /// The same of all classes.
+    pub fn demands(&self) -> impl Iterator<Item = Demand<'_>> {
+        self.classes.values().map(|class| class.kind.demand())
     }
 
     /// A stage has ended.
@@ -104,10 +122,23 @@ impl Queue {
         }
     }
 
+    /// Changes a class, and its place among the others with it.
+    fn change<T>(&mut self, id: ClassId, change: impl FnOnce(&mut Class) -> T) -> Option<T> {
+        let class = self.classes.get_mut(&id)?;
+        let before = class.head();
+        let changed = change(class);
+        let after = class.head();
+        if before != after {
+            before.map(|before| self.order.remove(&(before, id)));
+            self.order.extend(after.map(|after| (after, id)));
+        }
+        Some(changed)
+    }
+
     fn remove(&mut self, line: Line, place: Place) {
         let is_closed = self.is_closed(line.queue);
-        let Some(class) = self.classes.get_mut(&line.class) else { return };
-        let Some(change) = class.remove(line.queue, place, is_closed) else { return };
+        let change = self.change(line.class, |class| class.remove(line.queue, place, is_closed));
+        let Some(Some(change)) = change else { return };
         self.waiting -= usize::from(!is_closed);
         if change == LineChange::Vanished {
             self.lines.remove(&line);
@@ -116,8 +147,8 @@ impl Queue {
 
     fn put(&mut self, line: Line, place: Place) {
         let is_closed = self.is_closed(line.queue);
-        let Some(class) = self.classes.get_mut(&line.class) else { return };
-        let Some(change) = class.put(line.queue, place, is_closed) else { return };
+        let change = self.change(line.class, |class| class.put(line.queue, place, is_closed));
+        let Some(Some(change)) = change else { return };
         self.waiting += usize::from(!is_closed);
         if change == LineChange::Appeared && line.queue.is_some() {
             self.lines.insert(line);
@@ -142,9 +173,8 @@ impl Queue {
         }
         let lines: Vec<Line> = self.lines_of(queue).collect();
         for line in lines {
-            let Some(class) = self.classes.get_mut(&line.class) else { continue };
-            self.waiting -= class.len(line.queue);
-            class.close(line.queue);
+            let closed = self.change(line.class, |class| class.close(line.queue));
+            self.waiting -= closed.unwrap_or(0);
         }
     }
 
@@ -155,9 +185,8 @@ impl Queue {
         }
         let lines: Vec<Line> = self.lines_of(queue).collect();
         for line in &lines {
-            let Some(class) = self.classes.get_mut(&line.class) else { continue };
-            self.waiting += class.len(line.queue);
-            class.reopen(line.queue);
+            let opened = self.change(line.class, |class| class.reopen(line.queue));
+            self.waiting += opened.unwrap_or(0);
         }
         true
     }
@@ -176,11 +205,17 @@ impl Queue {
         admits: impl Fn(Demand<'_>) -> bool,
         fit: impl Fn(&Place) -> bool,
     ) -> Option<Place> {
-        let classes = self.classes.values().filter(|class| class.has_open());
-        classes
-            .filter(|class| admits(class.kind.demand()))
-            .filter_map(|class| class.first(after, &fit))
-            .min()
+        let mut best = None;
+        for (head, class) in &self.order {
+            if best.is_some_and(|best| best < *head) {
+                break;
+            }
+            let Some(class) = self.classes.get(class) else { continue };
+            if admits(class.kind.demand()) {
+                best = class.first(after, best, &fit).or(best);
+            }
+        }
+        best
     }
 
     /// The same of some named queues that are not closed.
@@ -191,12 +226,14 @@ impl Queue {
         admits: impl Fn(Demand<'_>) -> bool,
         fit: impl Fn(&Place) -> bool,
     ) -> Option<Place> {
-        let lines = queues.iter().flat_map(|queue| self.lines_of(*queue));
-        lines
-            .filter_map(|line| Some((line, self.classes.get(&line.class)?)))
-            .filter(|(_, class)| admits(class.kind.demand()))
-            .filter_map(|(line, class)| class.first_of(line.queue, after, &fit))
-            .min()
+        let mut best = None;
+        for line in queues.iter().flat_map(|queue| self.lines_of(*queue)) {
+            let Some(class) = self.classes.get(&line.class) else { continue };
+            if admits(class.kind.demand()) {
+                best = class.first_of(line.queue, after, best, &fit).or(best);
+            }
+        }
+        best
     }
 
     /// Whether something waits in a named queue.
@@ -221,6 +258,11 @@ impl Queue {
     /// Compares what is kept of lines with the lines.
     pub fn check(&self, is_closed: impl Fn(QueueId) -> bool) -> Result<(), String> {
         let mut waiting = 0;
+        let heads = self.classes.iter().filter_map(|(id, class)| Some((class.head()?, *id)));
+        let order: BTreeSet<(Place, ClassId)> = heads.collect();
+        if order != self.order {
+            return Err(format!("the classes stand as {order:?}, kept {:?}", self.order));
+        }
         for (id, class) in &self.classes {
             class.check(|queue| queue.is_some_and(&is_closed))?;
             let lines = class.lines();
@@ -265,9 +307,11 @@ impl Market {
     /// Takes a stage of tasks that has just been opened, or loaded, into the queue.
     pub(in crate::market) fn enqueue(&mut self, id: RunId, no: StageNo) {
         let Some(run) = self.runs.get_mut(&id) else { return };
-        let line = run.tasks(no).map(|stage| self.queue.join(stage.demand(), stage.queue()));
-        if let Some(tasks) = run.tasks_mut(no) {
-            tasks.line = line;
+        let joined = run.tasks(no).map(|stage| self.queue.join(stage.demand(), stage.queue()));
+        let Some((tasks, (line, is_new))) = run.tasks_mut(no).zip(joined) else { return };
+        tasks.line = Some(line);
+        if is_new {
+            self.find_room_for(line.class);
         }
     }
 
@@ -310,10 +354,8 @@ impl Market {
                 self.queue.put(line, place);
             }
             // Nodes that had nothing to offer to the others may have room for this one.
-            if let (None, Some(_), Some(stage)) = (before, place, run.tasks(no)) {
-                let demand = stage.demand();
-                let fits = self.nodes.iter().filter(|(_, node)| node.can_take(demand, true));
-                self.open.extend(fits.map(|(node, _)| *node));
+            if before.is_none() {
+                self.room.note_appeared(line.class);
             }
         }
     }

@@ -95,7 +95,7 @@ impl Market {
         for (id, rules) in queues {
             self.put_queue(id, rules);
         }
-        let runs: Vec<RunId> = self.runs.keys().copied().collect();
+        let runs: Vec<RunId> = self.runs.values().map(|run| run.id).collect();
         for run in runs {
             self.enter_queue(run);
         }

@@ -4,8 +4,6 @@
 //! A full queue from which one task has ended is mostly full again before other nodes are asked. So
 //! they are looked at one after the other, and only as long as it hands out.
 
-use std::ops::Bound;
-
 use chrono::{DateTime, Utc};
 
 use crate::ids::NodeId;
@@ -22,15 +20,15 @@ impl Market {
         let mut has_placed = true;
         while has_placed {
             has_placed = false;
-            let mut after = Bound::Unbounded;
+            let mut after = None;
             while let Some(node) = self.next_for_reopened(after, ahead) {
                 // It is offered everything now, and stays open where only a share keeps it back.
-                self.open.insert(node);
+                self.room.open(node);
                 if self.place_one(node, ahead, now) {
                     served.push(node);
                     has_placed = true;
                 }
-                after = Bound::Excluded(node);
+                after = Some(node);
             }
         }
     }
@@ -40,15 +38,14 @@ impl Market {
         self.queues.reopened.clear();
     }
 
-    fn next_for_reopened(&self, after: Bound<NodeId>, ahead: bool) -> Option<NodeId> {
-        let Self { queue, queues, nodes, .. } = self;
-        let reopened = queues.reopened.iter();
-        let demands: Vec<_> = reopened.flat_map(|id| queue.demands_of(*id)).collect();
-        if demands.is_empty() {
+    fn next_for_reopened(&self, after: Option<NodeId>, ahead: bool) -> Option<NodeId> {
+        let Self { queue, queues, nodes, room, .. } = self;
+        if !queues.reopened.iter().any(|id| queue.has_waiting(*id)) {
             return None;
         }
-        let mut rest = nodes.range((after, Bound::Unbounded));
-        let fit = rest.find(|(_, node)| demands.iter().any(|of| node.can_take(*of, ahead)));
-        fit.map(|(node, _)| *node)
+        room.next(after, |id| {
+            let mut demands = queues.reopened.iter().flat_map(|id| queue.demands_of(*id));
+            nodes.get(&id).is_some_and(|node| demands.any(|of| node.can_take(of, ahead)))
+        })
     }
 }

@@ -1,5 +1,6 @@
 //! A run in memory: what it was ordered to do, how far it is, and its credits.
 
+pub(super) mod runs;
 mod stages;
 mod tasks;
 mod values;
@@ -33,7 +34,7 @@ pub struct Run {
     phase: Option<Phase>,
     times: Times,
     /// The open ones.
-    stages: BTreeMap<StageNo, Stage>,
+    stages: BTreeMap<StageNo, Box<Stage>>,
     /// The number of the next stage that is no block's own.
     next_stage: StageNo,
     /// What data blocks have found or cut.
@@ -167,7 +168,7 @@ impl Run {
             let StageRecord { no, block, parent, item, opened_at, seen, .. } = *record;
             let (resolved, frozen) = (None, OnceLock::new());
             let stage = Stage { no, block, parent, item, opened_at, seen, resolved, frozen, open };
-            self.stages.insert(no, stage);
+            self.stages.insert(no, Box::new(stage));
         }
         self
     }
@@ -319,7 +320,7 @@ impl Run {
 
     pub(in crate::market) fn check(&self) -> Result<(), String> {
         let active = || {
-            let tasks = self.stages.values().filter_map(Stage::tasks);
+            let tasks = self.stages().filter_map(Stage::tasks);
             tasks.flat_map(|tasks| tasks.active.values())
         };
         let prices = self.calls_under_way().map(|(_, work)| work.price);

@@ -8,11 +8,11 @@ use crate::run::task::StageNo;
 
 impl Run {
     pub fn stages(&self) -> impl Iterator<Item = &Stage> {
-        self.stages.values()
+        self.stages.values().map(Box::as_ref)
     }
 
     pub fn stage(&self, no: StageNo) -> Option<&Stage> {
-        self.stages.get(&no)
+        self.stages.get(&no).map(Box::as_ref)
     }
 
     /// The phase that an open stage belongs to.
@@ -21,7 +21,7 @@ impl Run {
     }
 
     pub(in crate::market) fn stage_mut(&mut self, no: StageNo) -> Option<&mut Stage> {
-        self.stages.get_mut(&no)
+        self.stages.get_mut(&no).map(Box::as_mut)
     }
 
     /// The number of the next stage of a block.
@@ -92,7 +92,7 @@ impl Run {
     pub(in crate::market) fn has_opened(&self, stage: &Stage) -> bool {
         let inside = |block: BlockId| {
             let is_inside = |other: &&Stage| other.parent == Some(stage.no) && other.block == block;
-            self.stages.values().filter(is_inside).count()
+            self.stages().filter(is_inside).count()
         };
         match (&stage.open, &self.spec.plan.block(stage.block).body) {
             (Open::Group(members), Body::Group(group)) => (0..group.of.len())
@@ -114,14 +114,14 @@ impl Run {
     }
 
     pub(in crate::market) fn open(&mut self, stage: Stage) {
-        self.stages.insert(stage.no, stage);
+        self.stages.insert(stage.no, Box::new(stage));
     }
 
     /// Takes a stage that has ended, with the values that belong to it.
     pub(in crate::market) fn close(&mut self, no: StageNo) -> Option<Stage> {
         let stage = self.stages.remove(&no)?;
         self.values.forget(no);
-        Some(stage)
+        Some(*stage)
     }
 
     /// The runs that its stages wait for.

@@ -100,12 +100,14 @@ impl Run {
     }
 
     pub(in crate::market) fn hand_out(&mut self, no: StageNo, index: u32, active: Active) {
-        let Some(tasks) = self.stages.get_mut(&no).and_then(Stage::tasks_mut) else { return };
+        let Some(tasks) = self.stages.get_mut(&no).and_then(|stage| stage.tasks_mut()) else {
+            return;
+        };
         self.purse.commit(active.bound);
         self.running += 1;
         *self.busy.entry(active.node).or_default() += 1;
         tasks.count_taken(active.operator, active.leased_at);
-        tasks.active.insert(index, active);
+        tasks.active.insert(index, Box::new(active));
     }
 
     pub(in crate::market) fn take_back(&mut self, no: StageNo, index: u32) -> Option<Active> {
@@ -120,7 +122,7 @@ impl Run {
                 self.busy.remove(&active.node);
             }
         }
-        Some(active)
+        Some(*active)
     }
 
     /// Takes everything that was handed out, is not held, and has no result.
@@ -143,12 +145,13 @@ impl Run {
     /// The task under this very lease.
     pub(in crate::market) fn active_lease(&self, lease: Lease) -> Option<&Active> {
         let tasks = self.stages.get(&lease.task.stage)?.tasks()?;
-        tasks.active.get(&lease.task.index).filter(|active| active.tries.attempt == lease.attempt)
+        let active = tasks.active.get(&lease.task.index).map(Box::as_ref);
+        active.filter(|active| active.tries.attempt == lease.attempt)
     }
 
     pub(in crate::market) fn active_lease_mut(&mut self, lease: Lease) -> Option<&mut Active> {
         let tasks = self.stages.get_mut(&lease.task.stage)?.tasks_mut()?;
-        let active = tasks.active.get_mut(&lease.task.index);
+        let active = tasks.active.get_mut(&lease.task.index).map(Box::as_mut);
         active.filter(|active| active.tries.attempt == lease.attempt)
     }
 

@@ -129,8 +129,8 @@ impl Run {
 
     /// A stage and those that it lies in, from the inside.
     fn way_up(&self, no: StageNo) -> impl Iterator<Item = &Stage> {
-        let above = |stage: &&Stage| self.stages.get(&stage.parent?);
-        std::iter::successors(self.stages.get(&no), above)
+        let above = |stage: &&Stage| self.stage(stage.parent?);
+        std::iter::successors(self.stage(no), above)
     }
 
     /// What the expressions of a stage read.

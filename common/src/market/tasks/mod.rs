@@ -44,7 +44,7 @@ pub struct Tasks {
     at_once: Option<NonZeroU32>,
     /// What one needs of its node: what its package asks for, and disk for its input.
     needs: Resources,
-    pub(super) active: BTreeMap<u32, Active>,
+    pub(super) active: BTreeMap<u32, Box<Active>>,
     /// Those that were handed out and must be handed out again.
     pub(super) waiting: BTreeMap<u32, Tries>,
     /// The same, but not before a time.

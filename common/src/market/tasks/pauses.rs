@@ -42,7 +42,7 @@ impl Market {
         }
         if woken {
             // They may have declined what else its run had.
-            self.open.extend(self.nodes.keys());
+            self.room.open_all();
         }
     }
 }

@@ -77,7 +77,8 @@ impl<'a> TaskStage<'a> {
     /// The leases of its tasks under lease, with each task.
     pub fn leased(self) -> impl Iterator<Item = (Lease, &'a Active)> {
         let active = self.tasks.active.iter();
-        active.map(move |(index, active)| (self.lease(*index, active.tries.attempt), active))
+        active
+            .map(move |(index, active)| (self.lease(*index, active.tries.attempt), active.as_ref()))
     }
 
     /// Whether each task is for an element of a list.

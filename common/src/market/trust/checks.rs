@@ -294,7 +294,7 @@ impl Market {
         for task in &due {
             self.drop_check(*task);
         }
-        self.open.extend(self.nodes.keys());
+        self.room.open_all();
         self.note_runnable(id);
         for task in due {
             self.end_if_over(id, task.stage, now);

@@ -165,7 +165,7 @@ impl Market {
         self.trust.owners.insert(owner);
         for (id, node) in self.nodes.iter_mut().filter(|(_, node)| node.operator == owner) {
             node.window = self.trust.window(*id, owner);
-            self.open.insert(*id);
+            self.room.open(*id);
         }
     }
 

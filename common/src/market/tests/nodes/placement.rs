@@ -16,6 +16,41 @@ fn small_run_spreads_over_all_nodes_before_any_gets_two() {
 }
 
 #[test]
+fn small_run_spreads_over_nodes_that_have_just_reported_and_those_that_have_not() {
+    let mut market = funded("1000");
+    for n in 0..4 {
+        hear(&mut market, n, holds(&[]), 0);
+    }
+    market.dispatch(at(1));
+    hear(&mut market, 2, holds(&[]), 2);
+    start_cut(&mut market, RUN, spec(Limits::default()), 4, at(3));
+
+    market.dispatch(at(3));
+
+    assert_eq!([0, 1, 2, 3].map(|n| leased(&market, n).len()), [1, 1, 1, 1]);
+}
+
+#[test]
+fn node_that_is_full_for_one_class_is_offered_a_task_of_a_new_one() {
+    let mut market = processing(10, Limits::default());
+    let mut without_fetching = holds(&[]);
+    without_fetching.sync.capacity = Resources::new(2_000, 64_000);
+    without_fetching.sync.prefetch = 0;
+    hear(&mut market, 0, without_fetching, 0);
+    let held = leased(&market, 0).len();
+    let mut light = container();
+    light.needs = Resources::new(0, 1);
+    let light = testing::order(CUSTOMER, &Pipeline { process: light, ..pipeline() });
+    let other = RunId::new(Uuid::from_u128(9));
+    start_cut(&mut market, other, light, 1, at(1));
+
+    market.dispatch(at(1));
+
+    let runs: Vec<RunId> = leased(&market, 0).iter().map(|lease| lease.task.run).collect();
+    assert_eq!((runs.len(), runs.contains(&other)), (held + 1, true));
+}
+
+#[test]
 fn new_run_is_offered_at_once_to_a_node_too_small_for_the_waiting_tasks() {
     let mut market = funded("1000");
     let mut process = container();
