@@ -15,7 +15,8 @@ const COPIES_MAX: u64 = 1_000_000;
 const NAME_BYTES_MAX: usize = 255;
 const SEPARATOR_BYTES_MAX: usize = 1024;
 
-const PARTITIONERS: [&str; 5] = ["passthrough", "lines", "bytes", "file", "replicate"];
+const PARTITIONERS: [&str; 7] =
+    ["passthrough", "lines", "csv", "tar", "bytes", "file", "replicate"];
 const ASSEMBLERS: [&str; 3] = ["passthrough", "concat", "zip"];
 
 /// The built-in partitioner that always has this name. A package cannot take it.
@@ -80,6 +81,8 @@ pub fn partitioner(builtin: &'static str, params: &Params) -> Result<Partitioner
     let mut params = Loose::of_params("params.partitioner", params)?;
     let made = match builtin {
         "lines" => Partitioner::Lines { bytes: chunk_bytes(&mut params)? },
+        "csv" => Partitioner::Csv { bytes: chunk_bytes(&mut params)? },
+        "tar" => Partitioner::Tar { bytes: chunk_bytes(&mut params)? },
         "bytes" => Partitioner::Bytes { bytes: chunk_bytes(&mut params)? },
         "file" => Partitioner::File,
         "replicate" => {

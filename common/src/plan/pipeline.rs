@@ -39,6 +39,11 @@ pub enum Partitioner {
     Passthrough,
     /// Chunks of about `bytes`, each ending where a line ends. What is no text is one chunk.
     Lines { bytes: u64 },
+    /// The same of records of CSV, which line ends within quotes do not end.
+    Csv { bytes: u64 },
+    /// Chunks of about `bytes` that are whole members of tar archives. What is no archive is one
+    /// chunk.
+    Tar { bytes: u64 },
     /// Chunks of exactly `bytes`, the last of an object shorter.
     Bytes { bytes: u64 },
     /// Each object of the source is one chunk.

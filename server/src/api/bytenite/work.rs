@@ -36,7 +36,10 @@ pub const DATA: Shape = Shape {
 pub const PARAMS: Shape = Shape {
     name: "AppParams",
     fields: &[
-        map("partitioner", "As the partitioner needs them; lines and bytes take chunk_bytes"),
+        map(
+            "partitioner",
+            "As the partitioner needs them; lines, csv, tar and bytes take chunk_bytes",
+        ),
         map(
             "assembler",
             "As the assembler needs them; concat takes name and separator, zip takes name",

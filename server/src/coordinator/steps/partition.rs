@@ -85,7 +85,7 @@ impl Context {
 /// Whether cutting needs more of a source than the sizes of its files.
 fn reads_source(partitioner: Partitioner) -> bool {
     match partitioner {
-        Partitioner::Lines { .. } => true,
+        Partitioner::Lines { .. } | Partitioner::Csv { .. } | Partitioner::Tar { .. } => true,
         Partitioner::Passthrough
         | Partitioner::Bytes { .. }
         | Partitioner::File

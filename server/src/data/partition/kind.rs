@@ -169,7 +169,7 @@ const fn is_no_text(byte: u8) -> bool {
 
 /// Whether it begins as an archive of any tar does: with the sum of its first block's bytes, where
 /// the sum itself counts as spaces.
-fn is_tar(head: &[u8]) -> bool {
+pub fn is_tar(head: &[u8]) -> bool {
     let Some((before, rest)) = head.get(..TAR_BLOCK).and_then(|block| block.split_at_checked(148))
     else {
         return false;

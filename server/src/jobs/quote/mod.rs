@@ -236,9 +236,18 @@ async fn cut_in(app: &App, caller: &Caller, plan: &Plan) -> Result<Option<u64>> 
     let of_file = |size: u64| match partitioner {
         Partitioner::Passthrough | Partitioner::File => 1,
         Partitioner::Replicate { copies } => copies.into(),
-        Partitioner::Lines { bytes } | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
+        Partitioner::Lines { bytes }
+        | Partitioner::Csv { bytes }
+        | Partitioner::Tar { bytes }
+        | Partitioner::Bytes { bytes } => size.div_ceil(bytes),
     };
-    let by_size = matches!(partitioner, Partitioner::Lines { .. } | Partitioner::Bytes { .. });
+    let by_size = match partitioner {
+        Partitioner::Lines { .. }
+        | Partitioner::Csv { .. }
+        | Partitioner::Tar { .. }
+        | Partitioner::Bytes { .. } => true,
+        Partitioner::Passthrough | Partitioner::File | Partitioner::Replicate { .. } => false,
+    };
     match source {
         Source::File(file) => return Ok(Some(of_file(file.size).max(1))),
         Source::Url { .. } | Source::Bypass if !by_size => return Ok(Some(of_file(0))),

@@ -1,4 +1,7 @@
 use super::*;
+use tokio::sync::Semaphore;
+
+use crate::data::partition::borders::{Records, cut};
 use crate::data::testing::{
     WebServer, customer, folder, noise, range, reader, resolve, text, uploaded, url_source,
 };
@@ -27,13 +30,13 @@ async fn starts(bytes: &[u8], every: u64) -> Vec<u64> {
     let (_folder, bucket) = folder().await;
     let (reader, objects) = uploaded(&bucket, bytes).await;
     let object = objects.get(0).unwrap();
-    let reads = Semaphore::new(READS_AT_ONCE);
-    let lines = Lines { reader: &reader, bytes: every, reads: &reads };
-    let starts = lines.starts(&object).await.unwrap();
+    let reads = Semaphore::new(4);
+    let borders = Borders { reader: &reader, bytes: every, reads: &reads };
+    let starts = borders.starts(&object, Records::Lines).await.unwrap();
     if !bytes.is_empty() {
-        let found = Found::This(starts.clone());
-        assert_eq!(lines.look(&object, LineEnd::Lf).await.unwrap(), found);
-        assert_eq!(lines.scan(&object, LineEnd::Lf).await.unwrap(), found);
+        let lines = Lines { borders, object: &object };
+        assert_eq!(lines.look(LineEnd::Lf).await.unwrap(), Ok(starts.clone()));
+        assert_eq!(lines.scan(LineEnd::Lf).await.unwrap(), Ok(starts.clone()));
     }
     starts
 }
@@ -80,9 +83,9 @@ async fn line_without_an_end_is_the_customers_error() {
     let endless = vec![b'x'; 66 << 20];
     let (reader, objects) = uploaded(&bucket, &endless).await;
 
-    let looked = cut(&reader, &objects, 1 << 16);
+    let looked = cut(&reader, &objects, Records::Lines, 1 << 16);
     assert!(customer(looked.await).contains("has a line longer than 64 MiB"));
-    let scanned = cut(&reader, &objects, 1 << 15);
+    let scanned = cut(&reader, &objects, Records::Lines, 1 << 15);
     assert!(customer(scanned.await).contains("has a line longer than 64 MiB"));
 }
 
@@ -95,7 +98,7 @@ async fn reads_are_limited_to_the_surroundings_of_borders() {
     let reader = reader(&bucket, &source, None).await;
     let objects = resolve(&reader, &source).await.unwrap();
 
-    let (starts, _) = cut(&reader, &objects, 1_000_050).await.unwrap();
+    let (starts, _) = cut(&reader, &objects, Records::Lines, 1_000_050).await.unwrap();
 
     assert_eq!(starts.len(), 10);
     let seen = server.seen.lock().unwrap();
@@ -107,7 +110,7 @@ async fn reads_are_limited_to_the_surroundings_of_borders() {
 async fn chunks(bytes: &[u8], every: u64) -> Result<Vec<Vec<u8>>, Error> {
     let (_folder, bucket) = folder().await;
     let (reader, objects) = uploaded(&bucket, bytes).await;
-    let (mut starts, counts) = cut(&reader, &objects, every).await?;
+    let (mut starts, counts) = cut(&reader, &objects, Records::Lines, every).await?;
     assert_eq!(counts, [u32::try_from(starts.len()).unwrap()]);
     starts.push(bytes.len() as u64);
     let object = objects.get(0).unwrap();
