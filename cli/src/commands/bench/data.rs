@@ -50,7 +50,7 @@ pub async fn run(args: &Args) -> Result<Report, Failure> {
 }
 
 async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
-    let data = open(folder).await?;
+    let data = open(folder, Guard::new(false)).await?;
     let text = folder.join("text");
     write_text(&text, size).await?;
     let copied = copy(&text, &folder.join("copy")).await?;
@@ -101,12 +101,13 @@ async fn measure(folder: &Path, size: u64) -> Result<Report, Error> {
     Ok(report)
 }
 
-async fn open(folder: &Path) -> Result<Data, Error> {
+/// A data plane of its own, on a folder as bucket.
+pub(super) async fn open(folder: &Path, guard: Guard) -> Result<Data, Error> {
     let url = format!("sqlite://{}", folder.join("database").display());
     let db = server::store::open(&url).await.map_err(std::io::Error::other)?;
     let options = Options {
         bucket: Bucket::Folder(folder.join("bucket")),
-        guard: Guard::new(false),
+        guard,
         public_url: String::new(),
         link_key: [0; 32],
     };

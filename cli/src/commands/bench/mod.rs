@@ -13,6 +13,7 @@ mod idle;
 mod jobs;
 mod node;
 mod overhead;
+mod ranges;
 mod report;
 mod schedules;
 mod setup;
@@ -33,6 +34,8 @@ pub enum Command {
     Node(node::Args),
     /// MB/s of cutting and folding, beside a plain copy
     Data(data::Args),
+    /// How long planning the chunks of a terabyte takes
+    Ranges(ranges::Args),
     /// What it takes to accept a run of a million chunks, and to come back to it after a kill
     Accept(accept::Args),
     /// What it takes to create a job and run it, up to its accepted run
@@ -53,6 +56,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
     match command {
         Command::Chunks(args) => chunks::run(&args).await?.print(output),
         Command::Data(args) => data::run(&args).await?.print(output),
+        Command::Ranges(args) => ranges::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
         Command::Jobs(args) => jobs::run(&args).await?.print(output),
         Command::Idle(args) => idle::run(&args).await?.print(output),
@@ -81,6 +85,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
                 "containers",
                 "node",
                 "data",
+                "ranges",
                 "accept",
                 "jobs",
                 "idle",

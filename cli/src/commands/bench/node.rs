@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::time::Duration;
 
+use reqwest::Method;
+use serde_json::json;
 use tokio::process::Command;
 use tokio::time::Instant;
 
@@ -19,6 +21,8 @@ use crate::client::output::note;
 
 const LIMIT: Duration = Duration::from_secs(900);
 const PERIOD: Duration = Duration::from_millis(20);
+/// How often the state of a job of one chunk is asked for.
+const SHORT_PERIOD: Duration = Duration::from_millis(2);
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -31,6 +35,9 @@ pub struct Args {
     /// Give each chunk a container of its own
     #[arg(long)]
     fresh: bool,
+    /// Jobs of one chunk, one after the other, of each kind
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    singles: u32,
 }
 
 /// `None` where no container engine answers.
@@ -46,14 +53,20 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     let program = folder.join(job::PROGRAM);
     let node = RealNode::start(&world, &folder, args.slots).await?;
     // The first run finds caches empty and counts for nothing.
-    complete(&world, args.slots * 2).await?;
+    complete(&world, args.slots * 2, PERIOD).await?;
 
     let half = args.chunks.div_ceil(2);
     let before = started(&program, half, args.slots).await?;
     let (server, own) = (world.usage()?, own_usage()?);
-    let took = complete(&world, args.chunks).await?;
+    let took = complete(&world, args.chunks, PERIOD).await?;
     let (server, own) = (world.usage()?.cpu - server.cpu, own_usage()?.cpu - own.cpu);
     let after = started(&program, half, args.slots).await?;
+    let apart = singles(&world, args.singles).await?;
+    let workspace = world.session.client.url("/v1/workspace", &[]);
+    let shared = json!({ "containers": "workspace" });
+    world.session.client.send(Method::PATCH, workspace, &shared).await?;
+    complete(&world, args.slots * 2, PERIOD).await?;
+    let together = singles(&world, args.singles).await?;
     node.stop().await?;
 
     let chunks = u64::from(args.chunks);
@@ -66,16 +79,35 @@ pub async fn run(args: &Args) -> Result<Option<Report>, Failure> {
     report.row("time of chunks, of that of programs", Figure::times(took, plain), "x");
     report.row("server CPU a chunk", Figure::millis_each(server, chunks), "ms");
     report.row("node CPU a chunk, without containers", Figure::millis_each(own, chunks), "ms");
+    report.row("jobs of one chunk, from run to complete", Figure::whole(args.singles.into()), "");
+    for (whose, times) in [("each run's own", &apart), ("the workspace's", &together)] {
+        for percent in [50, 99] {
+            let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
+            let time = times.get(at).copied().unwrap_or_default();
+            let what = format!("in containers that are {whose}: p{percent}");
+            report.row(&what, Figure::millis(time), "ms");
+        }
+    }
     Ok(Some(report))
 }
 
-/// The time from starting a job of so many chunks until it is complete.
-async fn complete(world: &World, chunks: u32) -> Result<Duration, Failure> {
+/// The times of jobs of one chunk, the shortest first.
+async fn singles(world: &World, jobs: u32) -> Result<Vec<Duration>, Failure> {
+    let mut times = Vec::new();
+    for _ in 0..jobs {
+        times.push(complete(world, 1, SHORT_PERIOD).await?);
+    }
+    times.sort_unstable();
+    Ok(times)
+}
+
+/// The time from starting a job of so many chunks until it is complete, asked for every `period`.
+async fn complete(world: &World, chunks: u32, period: Duration) -> Result<Duration, Failure> {
     let session = &world.session;
     let job = job::create(session, chunks).await?;
     let start = Instant::now();
     job::run(session, &job).await?;
-    job::follow(session, &job, (PERIOD, LIMIT), Progress::is_final).await?;
+    job::follow(session, &job, (period, LIMIT), Progress::is_final).await?;
     Ok(start.elapsed())
 }
 
