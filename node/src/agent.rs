@@ -95,6 +95,7 @@ pub async fn run<R: ServerClient>(
                 Err(refused) => break Err(refused),
             },
             Ok(()) = agent.bucket_away.changed() => agent.urgent = true,
+            Ok(()) = agent.engine_away.changed() => agent.urgent = true,
             () = sleep_until(until), if !over => {}
             () = logs.written(), if !agent.urgent && !agent.pending => agent.pending = true,
             () = reached(agent.started_at), if !agent.urgent => agent.urgent = true,
@@ -140,6 +141,8 @@ struct Agent<R> {
     probes: JoinSet<Probe>,
     /// Whether the server's bucket was away when it was needed last.
     bucket_away: watch::Receiver<bool>,
+    /// The same of the container engine.
+    engine_away: watch::Receiver<bool>,
     /// Something should be said without waiting for the answer that the server holds.
     urgent: bool,
     /// There is something to say that can wait for company, and nothing that is more urgent.
@@ -158,6 +161,7 @@ impl<R: ServerClient> Agent<R> {
             ahead: Ahead::new(lending.prefetch),
             lending,
             bucket_away: tools.remote.is_bucket_away(),
+            engine_away: tools.engine.is_away(),
             incarnation: rand::random(),
             number: 0,
             started: Instant::now(),

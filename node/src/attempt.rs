@@ -139,6 +139,8 @@ pub async fn run<R: ServerClient>(
             tracing::warn!(error = message, "attempt failed because of this node");
             let text = format!("attempt failed because of its node: {message}");
             tools.logs.note(lease, Level::Error, short(text));
+            // Before the receipt goes: without its engine the node takes no more tasks.
+            tools.engine.look().await;
             Outcome::NodeFault { message: short(message) }
         }
         Err(Stopped::Outdated) => {

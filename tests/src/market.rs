@@ -63,6 +63,12 @@ impl Shape {
         self
     }
 
+    /// Lets nodes use the container engine at this address, in place of the machine's.
+    pub fn engine(mut self, host: &str) -> Self {
+        self.node_env.push(("DOCKER_HOST".to_owned(), host.to_owned()));
+        self
+    }
+
     /// Gives the server's folder a disk of its own of this many MiB.
     pub fn disk(self, mib: u32) -> Self {
         Self { disk_mib: Some(mib), ..self }

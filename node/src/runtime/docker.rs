@@ -15,6 +15,7 @@ mod images;
 mod meter;
 mod network;
 mod output;
+mod presence;
 mod root;
 mod samples;
 mod shelf;
@@ -33,7 +34,7 @@ use bollard::errors::Error as EngineError;
 use bollard::models::{ContainerCreateBody, HealthConfig, HostConfig, SystemInfo};
 use bollard::query_parameters::{
     AttachContainerOptionsBuilder, CreateContainerOptionsBuilder, KillContainerOptions,
-    ListContainersOptionsBuilder, RemoveContainerOptionsBuilder, WaitContainerOptions,
+    ListContainersOptionsBuilder, WaitContainerOptions,
 };
 use common::compute::container::Profile;
 use common::compute::device::Device;
@@ -60,6 +61,7 @@ use meter::{Baseline, Meter, Told};
 pub use network::{Allowed, Shared as SharedNetwork};
 pub use output::Piece;
 use output::{Pace, Said, Signals, pieces, pump};
+use presence::{Left, Presence};
 pub use root::Root;
 pub use samples::{Samples, now_us};
 use shelf::Shelf;
@@ -85,6 +87,8 @@ pub struct Docker {
     shelf: Shelf,
     allowed: Allowed,
     samples: Samples,
+    presence: Presence,
+    left: Left,
 }
 
 /// A container that is there, started or not.
@@ -119,8 +123,19 @@ impl Docker {
         let confinement = Confinement::of(&info).map_err(NotConnected::Unconfined)?;
         let users = if confinement.maps_users { Users::Mapped } else { users };
         let cgroups = Cgroups::of(&info, &label);
-        let (shelf, samples) = (Shelf::default(), Samples::default());
-        Ok(Self { client, label, users, confinement, cgroups, images, shelf, allowed, samples })
+        Ok(Self {
+            client,
+            label,
+            users,
+            confinement,
+            cgroups,
+            images,
+            shelf: Shelf::default(),
+            allowed,
+            samples: Samples::default(),
+            presence: Presence::default(),
+            left: Left::default(),
+        })
     }
 
     /// Makes a folder that containers of this workspace can write to, in one that is private.
@@ -252,7 +267,17 @@ impl Docker {
         image: &Ready,
         command: Option<&[String]>,
     ) -> Result<Made, Error> {
-        let group = self.cgroups.group().map(Arc::new);
+        self.create_in(self.cgroups.group(), launch, image, command).await
+    }
+
+    async fn create_in(
+        &self,
+        group: Option<Group>,
+        launch: &Launch,
+        image: &Ready,
+        command: Option<&[String]>,
+    ) -> Result<Made, Error> {
+        let group = group.map(Arc::new);
         let host = HostConfig {
             cgroup_parent: group.as_ref().map(|group| group.parent()),
             network_mode: Some(self.network_mode(&launch.connection)),
@@ -291,6 +316,12 @@ impl Docker {
         let name = format!("fanfold-{}", uuid::Uuid::new_v4().simple());
         let options = CreateContainerOptionsBuilder::new().name(&name).build();
         let created = self.client.create_container(Some(options), body).await;
+        let created = created.inspect_err(|error| {
+            // An engine that broke off may have made it.
+            if !matches!(error, EngineError::DockerResponseServerError { .. }) {
+                self.left.add(&name);
+            }
+        });
         Ok(Made { id: created.map_err(engine("create a container"))?.id, group })
     }
 
@@ -395,16 +426,7 @@ impl Docker {
 
     /// Removes a container, whatever it does.
     pub async fn remove(&self, made: &Made) {
-        remove(&self.client, &made.id).await;
-    }
-}
-
-async fn remove(client: &Client, id: &str) {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    match client.remove_container(id, Some(options)).await {
-        Ok(()) => {}
-        Err(EngineError::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
-        Err(error) => tracing::warn!(error = %chain(&error), id, "a container cannot be removed"),
+        self.left.remove(&self.client, &made.id).await;
     }
 }
 

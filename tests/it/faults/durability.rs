@@ -11,10 +11,11 @@ use tokio::task::JoinSet;
 
 use crate::jobs::main_job::{counted, push_word_count, sample, word_count};
 use harness::client::{COMPLETE, Client};
+use harness::machine::engine::Engine;
 use harness::market::{Market, Shape};
 use harness::package::Package;
 use harness::services::s3::S3;
-use harness::wait::until;
+use harness::wait::{until, until_for};
 
 /// Forty lines to a chunk. Slow, so that it can be caught at work.
 const SLOW_CUT: &str = r#"
@@ -263,6 +264,33 @@ async fn run_continues_after_server_and_node_are_killed_and_restarted() -> Resul
 
         assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
         paid_once(&client).await
+    })
+    .await
+}
+
+#[tokio::test]
+async fn run_continues_after_the_container_engine_is_killed_and_restarted() -> Result<()> {
+    let Some(mut engine) = Engine::start().await? else { return Ok(()) };
+    Market::open(Shape::nodes(1).engine(&engine.host()), async |market, client| {
+        push_slow_word_count(&client).await?;
+        let input = sample(120);
+        let id = client.start(slow_word_count(), Some(input.as_bytes())).await?;
+
+        at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
+        engine.kill().await?;
+        engine.start_again().await?;
+        // The node has failed several times in a row, and gets no task for a minute.
+        until_for(Duration::from_secs(180), "the end of the run", async || {
+            let state = client.progress(&id).await?["state"].take();
+            ensure!(state != "JOB_STATE_FAILED", "{:?}", client.progress(&id).await?);
+            Ok((state == COMPLETE).then_some(()))
+        })
+        .await?;
+
+        assert_eq!(client.results(&id).await?["total.txt"], counted(&input));
+        paid_once(&client).await?;
+        market.node(0)?.terminate(Duration::from_secs(20)).await?;
+        until("no container is left", async || Ok((engine.containers()? == 0).then_some(()))).await
     })
     .await
 }

@@ -1,6 +1,7 @@
 //! The machine that a test runs on: processes, disks, clocks and images.
 
 pub mod busybox;
+pub mod engine;
 pub mod power;
 pub mod process;
 pub mod python;

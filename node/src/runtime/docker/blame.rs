@@ -12,6 +12,7 @@ use common::ids::{RunId, WorkspaceId};
 use common::run::task::{Lease, StageNo, TaskRef};
 use tokio::time::timeout;
 
+use super::cgroup::Group;
 use super::{Docker, Made, failed};
 use crate::disk::{Disk, Limits};
 use crate::files::tree::Scratch;
@@ -104,17 +105,18 @@ impl Docker {
             beside: Vec::new(),
             is_watched: false,
         };
-        self.probe_like(&launch).await
+        self.probe_like(&launch, self.cgroups.group()).await
     }
 
     /// The error of a container that did not run: the customer's or the node's.
     pub(super) async fn blamed(&self, launch: &Launch, stuck: Stuck, error: Error) -> Error {
-        match self.probe_like(launch).await {
+        match self.probe_like(launch, self.cgroups.group()).await {
             Ok(()) => {
                 tracing::info!(error = %chain(&error), "an image cannot be used: a probe runs");
                 Error::Unusable(stuck.to_string())
             }
-            Err(_) if self.cgroups.give_up() && self.probe_like(launch).await.is_ok() => {
+            Err(_) if self.cgroups.are_used() && self.probe_like(launch, None).await.is_ok() => {
+                self.cgroups.give_up();
                 tracing::warn!(
                     "the engine runs no container in a control group that the node has \
                                 made for it: what tasks use is sampled from now on"
@@ -128,12 +130,12 @@ impl Docker {
         }
     }
 
-    /// Runs the probe under a container's settings.
-    async fn probe_like(&self, launch: &Launch) -> Result<(), Error> {
+    /// Runs the probe under a container's settings, in this control group.
+    async fn probe_like(&self, launch: &Launch, group: Option<Group>) -> Result<(), Error> {
         let launch = Launch { env: Vec::new(), ..launch.clone() };
         let image = self.probe_image().await?;
         let command = [super::images::PROBE_PROGRAM.to_owned()];
-        let made = self.create(&launch, &image, Some(&command)).await?;
+        let made = self.create_in(group, &launch, &image, Some(&command)).await?;
         let ran = timeout(PROBE_WAIT, self.run_probe(&made)).await;
         self.remove(&made).await;
         ran.unwrap_or_else(|_| Err(failed(DOING, "it did not end")))

@@ -73,10 +73,7 @@ impl Cgroups {
 
     /// A new group; `None` where containers have to go without.
     pub fn group(&self) -> Option<Group> {
-        if self.broken.load(Ordering::Relaxed) {
-            return None;
-        }
-        let layout = self.layout.as_ref()?;
+        let layout = self.layout.as_ref().filter(|_| self.are_used())?;
         layout.forget_stale();
         let name = uuid::Uuid::new_v4().simple().to_string();
         let group = Group { layout: Arc::clone(layout), name, peak: OnceLock::new() };
@@ -89,9 +86,14 @@ impl Cgroups {
         }
     }
 
-    /// Makes no more groups. Gives whether that is a change.
-    pub fn give_up(&self) -> bool {
-        self.layout.is_some() && !self.broken.swap(true, Ordering::Relaxed)
+    /// Whether containers get groups.
+    pub fn are_used(&self) -> bool {
+        self.layout.is_some() && !self.broken.load(Ordering::Relaxed)
+    }
+
+    /// Makes no more groups.
+    pub fn give_up(&self) {
+        self.broken.store(true, Ordering::Relaxed);
     }
 
     /// Removes what an earlier process of the node has left, when its containers are gone.

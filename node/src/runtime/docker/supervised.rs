@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 use super::blame::Stuck;
 use super::meter::{Baseline, Meter, Told};
 use super::output::{Pace, Said, Signals, pump};
+use super::presence::Left;
 use super::watch::watch;
 use super::{
     Docker, Made, OUTPUT_GRACE, Ready, check_variables, confinement, elapsed, engine, failed,
@@ -44,17 +45,20 @@ pub struct Attended {
 
 /// Removes a container of any owner of the engine.
 #[derive(Debug, Clone)]
-pub struct Removal(Client);
+pub struct Removal {
+    client: Client,
+    left: Left,
+}
 
 impl Removal {
     pub async fn remove(&self, made: &Made) {
-        super::remove(&self.0, &made.id).await;
+        self.left.remove(&self.client, &made.id).await;
     }
 }
 
 impl Docker {
     pub fn removal(&self) -> Removal {
-        Removal(self.client.clone())
+        Removal { client: self.client.clone(), left: self.left.clone() }
     }
 
     /// Makes a container that runs the supervisor; `None` where what tasks use there could not be

@@ -30,7 +30,7 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::task::TaskTracker;
 
 use super::docker::{Docker, Image};
-use super::{Error, Launch, Mount};
+use super::{EngineWords, Error, Launch, Mount};
 use crate::guest::SUPERVISOR;
 pub use container::Warm;
 pub use folder::AttemptFolder;
@@ -73,6 +73,8 @@ struct Inner {
     is_swept: AtomicBool,
     /// No supervisor has ever answered: containers have to go without.
     is_broken: AtomicBool,
+    /// One has.
+    has_worked: AtomicBool,
     /// The engine does not let the node see what containers change of their roots.
     hides_roots: AtomicBool,
 }
@@ -93,6 +95,7 @@ impl Pool {
             removals: TaskTracker::new(),
             is_swept: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
+            has_worked: AtomicBool::new(false),
             hides_roots: AtomicBool::new(false),
         })))
     }
@@ -178,10 +181,15 @@ impl Pool {
             Ok(link) => link,
             Err(error) => {
                 removal.remove(&made).await;
+                if self.0.has_worked.load(Ordering::Relaxed) {
+                    let source = EngineWords(chain(&error).to_string());
+                    return Err(Error::Engine { doing: "start a supervisor", source });
+                }
                 self.give_up(&chain(&error).to_string());
                 return Ok(None);
             }
         };
+        self.0.has_worked.store(true, Ordering::Relaxed);
         let root = match work.container.profile {
             Profile::Sealed => None,
             Profile::Plain => match engine.root(&made).await {
