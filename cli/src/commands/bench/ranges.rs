@@ -67,10 +67,10 @@ async fn measure(folder: &Path, chunks: u64) -> Result<Report, Error> {
         let table = data.partition(OWNER, &source, partitioner, objects, &pace).await?;
         let took = start.elapsed();
         let seen = stub.seen();
-        report.row(&format!("{name}: planned"), Figure::millis(took), "ms");
-        report.row(&format!("{name}: chunks"), Figure::whole(table.len().into()), "");
-        report.row(&format!("{name}: requests"), Figure::whole(seen.0 - before.0), "");
-        report.row(&format!("{name}: read"), Figure::mebibytes(seen.1 - before.1), "MiB");
+        report.row(format!("{name}: planned"), Figure::millis(took), "ms");
+        report.row(format!("{name}: chunks"), Figure::whole(table.len().into()), "");
+        report.row(format!("{name}: requests"), Figure::whole(seen.0 - before.0), "");
+        report.row(format!("{name}: read"), Figure::mebibytes(seen.1 - before.1), "MiB");
     }
     serving.abort();
     Ok(report)

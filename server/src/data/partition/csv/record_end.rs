@@ -148,7 +148,7 @@ impl Search {
         self.merge();
         match self.found() {
             Found::NotYet { is_sure: true } => None,
-            found => Some(found),
+            found @ (Found::End(_) | Found::NotYet { .. } | Found::Broken) => Some(found),
         }
     }
 
@@ -212,7 +212,7 @@ mod tests {
         let mut search = Search::new(Dialect::of(file.as_bytes()));
         match search.feed(&file.as_bytes()[from..]) {
             Found::NotYet { .. } => search.finish(),
-            found => Some(found),
+            found @ (Found::End(_) | Found::Broken) => Some(found),
         }
     }
 
