@@ -104,5 +104,12 @@ impl Drop for Engine {
             let _ = Command::new("kill").arg(daemon.id().to_string()).status();
             let _ = daemon.wait();
         }
+        // It mounts its own folder on itself at each start, and one that is killed leaves that.
+        let unmounted = || {
+            let mut command = Command::new("umount");
+            command.arg("--lazy").arg(self.path("data")).stderr(Stdio::null());
+            command.status().is_ok_and(|status| status.success())
+        };
+        while unmounted() {}
     }
 }
