@@ -246,6 +246,7 @@ pub fn sync() -> Sync {
         number: 0,
         token: None,
         capacity: Resources::new(2000, 4096),
+        engine_away: false,
         prefetch: 1,
         device: Device::default(),
         holding: Vec::new(),

@@ -77,6 +77,7 @@ impl Rogue {
             capacity: Resources::new(4_000_000_000, u32::MAX).with_disk(u32::MAX),
             prefetch: u32::MAX,
             holding: self.held.keys().map(running).collect(),
+            engine_away: false,
             receipts: self.receipts.iter().map(|(_, receipt)| receipt.clone()).collect(),
             wait_ms: 50,
             ..testing::sync()

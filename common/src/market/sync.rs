@@ -72,6 +72,7 @@ impl Market {
         node.incarnation = Some(sync.incarnation);
         node.number = sync.number;
         node.capacity = sync.capacity;
+        node.engine_away = sync.engine_away;
         node.prefetch = sync.prefetch;
         let other = node.device != sync.device;
         if other {

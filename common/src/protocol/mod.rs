@@ -21,7 +21,7 @@ pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt}
 pub use sync::{Assignment, Held, Inputs, Orders, Probe, Sample, Sync, Work, WorkPackage};
 
 /// Request-response with CBOR: `Sync` → `Orders`.
-pub const SYNC_PROTOCOL: &str = "/fanfold/sync/6";
+pub const SYNC_PROTOCOL: &str = "/fanfold/sync/7";
 /// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
 pub const BLOB_PROTOCOL: &str = "/fanfold/blob/3";
 

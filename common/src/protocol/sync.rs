@@ -25,6 +25,8 @@ pub struct Sync {
     pub token: Option<String>,
     /// What the owner lends in all, used or not.
     pub capacity: Resources,
+    /// Its container engine does not answer, so no task can run on it now.
+    pub engine_away: bool,
     /// Tasks that the node will hold beyond its capacity, so that data arrives before its turn.
     pub prefetch: u32,
     pub device: Device,

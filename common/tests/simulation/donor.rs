@@ -168,6 +168,7 @@ impl Donor {
             number: self.number,
             token: None,
             capacity: self.capacity,
+            engine_away: false,
             prefetch: self.prefetch,
             device: Device {
                 region: self.region.to_owned(),

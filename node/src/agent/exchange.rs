@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use common::compute::resources::Resources;
 use common::error_chain::chain;
 use common::protocol::{Held, Orders, Probe, RECEIPTS_BYTES_MAX, Sync};
 use common::run::task::Lease;
@@ -79,15 +78,12 @@ impl<R: ServerClient> Agent<R> {
             (false, false) => WAIT_MS,
             (false, true) => IDLE_WAIT_MS,
         };
-        let capacity = match *self.engine_away.borrow_and_update() {
-            false => self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
-            true => Resources::NONE,
-        };
         let message = Sync {
             incarnation: self.incarnation,
             number: self.number,
             token: self.lending.token.clone(),
-            capacity,
+            capacity: self.lending.capacity.with_disk(attempt::disk_mib(&self.tools)),
+            engine_away: *self.engine_away.borrow_and_update(),
             prefetch: self.ahead.tasks(Instant::now()),
             device: self.lending.device.clone(),
             holding,

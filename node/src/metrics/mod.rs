@@ -37,6 +37,7 @@ pub struct NodeMetrics {
     stored: IntCounter,
     syncs: Syncs,
     connected: IntGauge,
+    engine_answers: IntGauge,
     disk: DiskGauges,
     registry: Registry,
 }
@@ -105,6 +106,10 @@ impl NodeMetrics {
             ),
             stored: b.counter("fanfold_node_stored_bytes_total", "Bytes of results stored"),
             syncs: Syncs::new(b),
+            engine_answers: b.gauge(
+                "fanfold_node_engine_answers",
+                "1 while the container engine answers; else the node takes no task",
+            ),
             connected: b.gauge(
                 "fanfold_node_server_connected",
                 "1 while there is a connection to the server",
@@ -147,17 +152,19 @@ impl NodeMetrics {
         self.registry.render()
     }
 
-    /// What is read before each scrape: the disk, and whether there is a connection.
+    /// What is read before each scrape: the disk, and whether server and engine are there.
     pub fn watch<R: Send + Sync + 'static>(
         &self,
         tools: Weak<Tools<R>>,
         is_connected: impl Fn() -> bool + Send + Sync + 'static,
     ) {
         let (disk, connected) = (self.disk.clone(), self.connected.clone());
+        let engine_answers = self.engine_answers.clone();
         self.registry.before_scrape(move || {
             connected.set(is_connected().into());
             if let Some(tools) = tools.upgrade() {
                 disk.note(&tools);
+                engine_answers.set((!*tools.engine.is_away().borrow()).into());
             }
         });
     }

@@ -120,6 +120,7 @@ impl Worker {
         };
         let sync = Sync {
             capacity: Resources::new(1_000_000, 1 << 20).with_disk(u32::MAX),
+            engine_away: false,
             holding: self.held.keys().map(running).collect(),
             ..idle()
         };

@@ -21,6 +21,9 @@ pub fn idle_reason(live: Option<Live>) -> String {
             "it failed a probe, and gets tasks again when it passes one: its log says what failed"
                 .to_owned()
         }
+        Some(Idle::EngineAway) => "its container engine does not answer: start it, and the node \
+                                   takes tasks again"
+            .to_owned(),
         Some(Idle::NoWork) => "no work is waiting".to_owned(),
         Some(Idle::Soon) => "a task is about to come".to_owned(),
         Some(Idle::Unfit { runs, obstacles, aside_until }) => unfit(runs, &obstacles, aside_until),
@@ -31,6 +34,7 @@ fn unfit(runs: usize, obstacles: &Obstacles, aside_until: Option<DateTime<Utc>>)
     let until = aside_until.map_or_else(String::new, |until| format!(" until {}", time(until)));
     let counted = [
         (obstacles.aside, format!("it is set aside after faults with their tasks{until}")),
+        (obstacles.engine_away, "its container engine does not answer".to_owned()),
         (obstacles.barred, "their customers get no results of its operator's nodes".to_owned()),
         (obstacles.disputed, "its results for them differ from another node's".to_owned()),
         (obstacles.elsewhere, "they may not run in its region".to_owned()),

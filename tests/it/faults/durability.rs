@@ -278,6 +278,12 @@ async fn run_continues_after_the_container_engine_is_killed_and_restarted() -> R
 
         at_work(&client, &id, "JOB_STATE_PARTITIONED").await?;
         engine.kill().await?;
+        let explain = format!("/v1/customer/jobs/{id}/explain");
+        until("the customer is told", async || {
+            let told = client.get(&explain).await?["reasons"].to_string();
+            Ok(told.contains("container engine").then_some(()))
+        })
+        .await?;
         engine.start_again().await?;
         // The node has failed several times in a row, and gets no task for a minute.
         until_for(Duration::from_secs(180), "the end of the run", async || {

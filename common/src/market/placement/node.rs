@@ -26,6 +26,8 @@ pub struct Node {
     /// The number of its newest message.
     pub(in crate::market) number: u64,
     pub(in crate::market) capacity: Resources,
+    /// It said last that its container engine does not answer.
+    pub(in crate::market) engine_away: bool,
     pub(in crate::market) prefetch: u32,
     pub(in crate::market) device: Device,
     pub(in crate::market) gpus: Gpus,
@@ -75,6 +77,7 @@ impl Node {
             former: None,
             number: 0,
             capacity: Resources::NONE,
+            engine_away: false,
             prefetch: 0,
             device: Device::default(),
             gpus: Gpus::default(),
@@ -151,7 +154,8 @@ impl Node {
 
     /// Whether it could take such a task if it had nothing else to do.
     pub(in crate::market) fn is_fit(&self, demand: Demand<'_>) -> bool {
-        demand.needs.fits_in(self.capacity)
+        !self.engine_away
+            && demand.needs.fits_in(self.capacity)
             && self.gpus.has(demand.gpus)
             && self.is_admitted(demand)
             && self.is_in_pool(demand)
@@ -185,7 +189,8 @@ impl Node {
         )
         // Data that arrives before its task's turn is on the disk already.
         .with_disk(self.capacity.disk_mib);
-        self.window.has_room(self.leased.len())
+        !self.engine_away
+            && self.window.has_room(self.leased.len())
             && needs.fits_in(self.capacity)
             && self.used.plus(needs).fits_in(limit)
     }

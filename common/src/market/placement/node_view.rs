@@ -40,6 +40,8 @@ pub enum Idle {
     Barred(DateTime<Utc>),
     /// It failed the last probe, and is asked for another.
     FailedProbe,
+    /// Its container engine does not answer.
+    EngineAway,
     NoWork,
     /// Of the first runs that wait, this many can have no task there, each for its first reason.
     Unfit {
@@ -76,6 +78,9 @@ impl Market {
         }
         if node.health.has_failed_probe() {
             return Idle::FailedProbe;
+        }
+        if node.engine_away {
+            return Idle::EngineAway;
         }
         let (mut obstacles, mut runs) = (Obstacles::default(), 0);
         for place in self.queue.places(RUNS_MAX) {

@@ -82,6 +82,8 @@ pub struct Obstacles {
     pub aside: usize,
     /// Set aside for everybody, after a failed probe.
     pub failed_probe: usize,
+    /// Whose container engine does not answer.
+    pub engine_away: usize,
     /// Of operators that have given false results.
     pub barred: usize,
     /// Whose results for this run differ from another node's, until a third decides.
@@ -156,7 +158,7 @@ impl Obstacles {
 
     fn is_explained(&self) -> bool {
         let set_aside = self.aside + self.failed_probe + self.barred + self.disputed;
-        let unable = self.silent.count + set_aside + self.unfit();
+        let unable = self.silent.count + set_aside + self.engine_away + self.unfit();
         let obstructed = unable + self.busy + self.new + self.failed_there;
         self.lacks_credits || obstructed == self.nodes
     }
@@ -237,6 +239,8 @@ impl Market {
             Some(&mut obstacles.disputed)
         } else if node.health.has_failed_probe() {
             Some(&mut obstacles.failed_probe)
+        } else if node.engine_away {
+            Some(&mut obstacles.engine_away)
         } else if node.is_aside(demand.customer, now) {
             Some(&mut obstacles.aside)
         } else if !node.is_admitted(demand) {

@@ -199,6 +199,7 @@ fn reasons(waiting: &Obstacles) -> Vec<String> {
         (waiting.silent.count, silent.as_str()),
         (waiting.aside, "set aside for this workspace after faults in a row with its tasks"),
         (waiting.failed_probe, "set aside because the server's probe of them failed"),
+        (waiting.engine_away, "without their container engine, which does not answer"),
         (
             waiting.barred,
             "set aside because their operators have given false results to this workspace",
@@ -250,6 +251,7 @@ mod tests {
             silent,
             aside: 1,
             failed_probe: 2,
+            engine_away: 1,
             barred: 3,
             disputed: 4,
             elsewhere: 4,

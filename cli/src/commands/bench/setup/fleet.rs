@@ -197,6 +197,7 @@ impl Node {
             token: Some(self.token.clone()),
             capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots)
                 .with_disk(u32::MAX),
+            engine_away: false,
             prefetch: crate::commands::daemon::PREFETCH,
             device: Device::default(),
             holding: Vec::new(),

@@ -95,3 +95,25 @@ fn unrequested_probe_changes_nothing() {
     assert!(!market.nodes[&node(0)].is_aside(CUSTOMER, at(1)));
     assert_eq!(leased(&market, 0).len(), 3);
 }
+
+#[test]
+fn node_without_its_engine_gets_no_task_and_is_not_counted_as_too_small() {
+    let mut market = processing(9, Limits::default());
+    let says_away = |engine_away| {
+        let mut heard = holds(&[]);
+        heard.sync.engine_away = engine_away;
+        heard
+    };
+
+    hear(&mut market, 0, says_away(true), 0);
+
+    assert!(leased(&market, 0).is_empty());
+    let found = obstacles(&market, 1);
+    assert_eq!((found.nodes, found.engine_away, found.unfit()), (1, 1, 0));
+    assert!(market.waiting(RUN, at(1)).is_some_and(|waiting| waiting.is_explained()));
+    let view = market.nodes_of(&[node(0)], at(1)).remove(0).live.unwrap();
+    assert_eq!(view.idle, Some(Idle::EngineAway));
+    assert_eq!(view.capacity, testing::sync().capacity, "it lends what it did");
+    hear(&mut market, 0, says_away(false), 2);
+    assert_eq!(leased(&market, 0).len(), 3);
+}
