@@ -8,7 +8,7 @@ use common::order::workflow::WorkflowWork;
 use common::package::archive;
 use common::package::manifest::Manifest;
 use common::protocol::frame::{self, HEAD_BYTES};
-use common::protocol::{BlobReply, BlobRequest, InputFile, Receipt};
+use common::protocol::{BlobReply, BlobRequest, InputFile, Receipt, ReceiptSignature};
 
 /// Frames of the blob protocol, as both sides read them.
 pub fn frames(bytes: &[u8]) {
@@ -23,8 +23,11 @@ pub fn frames(bytes: &[u8]) {
     let _ = frame::decode::<InputFile>(body);
 }
 
-/// Receipts, once their signature is good.
+/// Receipts, once their signature is good, and what stands beside them as their signature.
 pub fn receipts(bytes: &[u8]) {
+    if let Some(signature) = ReceiptSignature::read(bytes) {
+        let _ = signature.signed_bytes(bytes);
+    }
     let Ok((receipt, [])) = postcard::take_from_bytes::<Receipt>(bytes) else { return };
     let again = postcard::to_stdvec(&receipt).expect("what was read can be written");
     assert_eq!(postcard::from_bytes::<Receipt>(&again).as_ref(), Ok(&receipt));

@@ -6,6 +6,7 @@
 mod ahead;
 mod exchange;
 mod pause;
+mod receipts;
 pub mod slots;
 
 use std::collections::{HashMap, VecDeque};
@@ -15,7 +16,7 @@ use std::time::Duration;
 use common::compute::device::Device;
 use common::compute::resources::{Resources, Usage};
 use common::error_chain::chain;
-use common::protocol::{Assignment, Outcome, Probe, Receipt, SignedReceipt, Work};
+use common::protocol::{Assignment, Contents, Outcome, Probe, Receipt, UnsignedReceipt, Work};
 use common::run::task::Lease;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -31,6 +32,7 @@ use crate::server_client::ServerClient;
 use ahead::Ahead;
 pub use exchange::IDLE_WAIT_MS;
 use pause::Pause;
+use receipts::Receipts;
 
 /// One that the server holds, and one that cannot wait for it.
 const IN_FLIGHT_MAX: usize = 2;
@@ -117,6 +119,11 @@ async fn reached(at: Option<Instant>) {
     }
 }
 
+/// The receipt of an attempt whose container never ran, or was lost.
+fn without_usage(lease: Lease, outcome: Outcome) -> UnsignedReceipt {
+    UnsignedReceipt::new(&Receipt { lease, usage: Usage::default(), outcome }, Contents::default())
+}
+
 struct Agent<R> {
     lending: Lending,
     incarnation: u64,
@@ -130,10 +137,9 @@ struct Agent<R> {
     /// Attempts that wait for their share of the machine.
     waiting: HashMap<Lease, oneshot::Sender<Option<Gpu>>>,
     cancels: HashMap<Lease, CancellationToken>,
-    attempts: JoinSet<(Lease, Option<SignedReceipt>)>,
+    attempts: JoinSet<(Lease, Option<UnsignedReceipt>)>,
     leases: HashMap<tokio::task::Id, Lease>,
-    /// Oldest first, each until the server has settled it.
-    receipts: Vec<(Lease, SignedReceipt)>,
+    receipts: Receipts,
     settled: VecDeque<Lease>,
     /// How the probe stands that the server asked for.
     probe: Option<Probe>,
@@ -171,7 +177,7 @@ impl<R: ServerClient> Agent<R> {
             cancels: HashMap::new(),
             attempts: JoinSet::new(),
             leases: HashMap::new(),
-            receipts: Vec::new(),
+            receipts: Receipts::default(),
             settled: VecDeque::new(),
             probe: None,
             probes: JoinSet::new(),
@@ -213,8 +219,7 @@ impl<R: ServerClient> Agent<R> {
 
     fn assign(&mut self, assignment: Assignment, works: &[Arc<Work>]) {
         let Assignment { lease, gpu, inputs, environment } = assignment;
-        let known = self.receipts.iter().any(|(receipt, _)| *receipt == lease)
-            || self.settled.contains(&lease);
+        let known = self.receipts.has(&lease) || self.settled.contains(&lease);
         let work =
             works.iter().find(|work| work.run == lease.task.run && work.stage == lease.task.stage);
         let (false, Some(work)) = (known, work) else { return };
@@ -249,8 +254,7 @@ impl<R: ServerClient> Agent<R> {
                 Outcome::NodeFault { message: refused.to_string() }
             }
         };
-        let receipt = Receipt { lease, usage: Usage::default(), outcome };
-        self.receipts.push((lease, attempt::sign(&self.tools.remote, &receipt)));
+        self.receipts.add(lease, without_usage(lease, outcome));
         self.urgent = true;
     }
 
@@ -261,15 +265,14 @@ impl<R: ServerClient> Agent<R> {
             tracing::info!(%lease, "attempt dropped: its task was reassigned, or its job has ended");
             stop.cancel();
         }
-        self.receipts.retain(|(receipt, _)| receipt != lease);
+        self.receipts.cancel(lease);
         self.tools.logs.forget(lease);
         !known
     }
 
     fn settle(&mut self, lease: Lease) {
-        let settled = self.receipts.extract_if(.., |(receipt, _)| *receipt == lease);
-        let small = settled.map(|(_, signed)| signed.contents.bytes() as u64).sum();
-        self.tools.metrics.stored_with_receipts(small);
+        let small = self.receipts.settle(&lease);
+        self.tools.metrics.stored_with_receipts(small as u64);
         self.tools.logs.ended(&lease);
         if self.settled.len() == SETTLED_MAX {
             self.settled.pop_front();
@@ -304,7 +307,7 @@ impl<R: ServerClient> Agent<R> {
     /// Takes in an attempt that is over.
     fn reap(
         &mut self,
-        ended: Result<(tokio::task::Id, (Lease, Option<SignedReceipt>)), tokio::task::JoinError>,
+        ended: Result<(tokio::task::Id, (Lease, Option<UnsignedReceipt>)), tokio::task::JoinError>,
     ) {
         let (id, receipt) = match ended {
             Ok((id, (_, receipt))) => (id, receipt),
@@ -322,11 +325,9 @@ impl<R: ServerClient> Agent<R> {
         } else {
             let receipt = receipt.unwrap_or_else(|| {
                 let message = "the node's agent failed".to_owned();
-                let outcome = Outcome::NodeFault { message };
-                let receipt = Receipt { lease, usage: Usage::default(), outcome };
-                attempt::sign(&self.tools.remote, &receipt)
+                without_usage(lease, Outcome::NodeFault { message })
             });
-            self.receipts.push((lease, receipt));
+            self.receipts.add(lease, receipt);
         }
         self.urgent = true;
         self.admit();

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use common::compute::environment::Environment;
 use common::compute::resources::Usage;
 use common::protocol::{
-    Contents, Failure, InputFile, Inputs, Level, Outcome, Output, Receipt, SignedReceipt, Work,
+    Contents, Failure, InputFile, Inputs, Level, Outcome, Output, Receipt, UnsignedReceipt, Work,
     WorkPackage,
 };
 use common::run::task::Lease;
@@ -102,7 +102,7 @@ pub async fn run<R: ServerClient>(
     tools: Arc<Tools<R>>,
     events: mpsc::Sender<Event>,
     stop: CancellationToken,
-) -> Option<SignedReceipt> {
+) -> Option<UnsignedReceipt> {
     tracing::info!("attempt started");
     let lease = attempt.lease;
     let (mut usage, mut share) = (Usage::default(), None);
@@ -153,20 +153,12 @@ pub async fn run<R: ServerClient>(
         }
     };
     tools.metrics.ended(Some(&outcome), usage);
-    let signed = sign(&tools.remote, &Receipt { lease, usage, outcome });
-    Some(SignedReceipt { contents, ..signed })
+    Some(UnsignedReceipt::new(&Receipt { lease, usage, outcome }, contents))
 }
 
 /// The MiB of disk that the node lends to tasks now.
 pub fn disk_mib<R>(tools: &Tools<R>) -> u32 {
     u32::try_from(tools.disk.lends(room::kept(tools)) >> 20).unwrap_or(u32::MAX)
-}
-
-/// Signs a receipt with the node's key; no result travels with it.
-pub fn sign<R: ServerClient>(remote: &R, receipt: &Receipt) -> SignedReceipt {
-    let receipt = postcard::to_stdvec(receipt).expect("a receipt is plain data");
-    let signature = remote.sign(&receipt);
-    SignedReceipt { receipt, signature, contents: Contents::default() }
 }
 
 async fn live<R: ServerClient>(

@@ -12,8 +12,8 @@ use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
 use common::plan::Image;
 use common::protocol::{
-    BlobReply, BlobRequest, Cache, CacheFile, InputFile, Orders, Receipt, SignedReceipt, Sync,
-    Work, WorkPackage,
+    BlobReply, BlobRequest, Cache, CacheFile, Contents, InputFile, Orders, Receipt,
+    ReceiptSignature, SignedReceipt, Sync, Work, WorkPackage,
 };
 use common::run::task::Lease;
 use common::secret::{Hidden, Secret};
@@ -88,8 +88,8 @@ impl FakeServer {
     }
 
     /// Stores the results that travel with a receipt.
-    pub fn keep(&self, signed: &SignedReceipt) {
-        let each = signed.contents.iter().map(|content| (content.digest, content.bytes.clone()));
+    pub fn keep(&self, contents: &Contents) {
+        let each = contents.iter().map(|content| (content.digest, content.bytes.clone()));
         self.state().stored.extend(each);
     }
 
@@ -104,7 +104,7 @@ impl ServerClient for FakeServer {
     }
 
     async fn sync(&self, message: Sync) -> Result<Orders, Error> {
-        message.receipts.iter().for_each(|signed| self.keep(signed));
+        message.receipts.iter().for_each(|signed| self.keep(&signed.contents));
         let (answer, answered) = oneshot::channel();
         self.asked.send((message, answer)).await.map_err(|_| Error::Disconnected)?;
         answered.await.unwrap_or(Err(Error::Disconnected))
@@ -259,7 +259,9 @@ pub fn package(files: &[(&str, &[u8])]) -> Vec<u8> {
 
 /// Reads a receipt, and checks that it is signed.
 pub fn opened(signed: &SignedReceipt) -> Receipt {
-    assert_eq!(signed.signature, Digest::of(&signed.receipt).bytes());
+    let signature = ReceiptSignature::read(&signed.signature).unwrap();
+    let bytes = signature.signed_bytes(&signed.receipt);
+    assert_eq!(signature.signature, Digest::of(&bytes).bytes());
     postcard::from_bytes(&signed.receipt).unwrap()
 }
 

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use common::compute::resources::{Resources, Usage};
-use common::protocol::{Contents, Held, Orders, Outcome, Receipt, SignedReceipt, Sync};
+use common::protocol::{
+    Contents, Held, Orders, Outcome, Receipt, SignedReceipt, Sync, UnsignedReceipt, sign_together,
+};
 use common::run::task::Lease;
 use common::testing;
 use node::link::{self, Link};
@@ -75,9 +77,9 @@ impl Rogue {
         Sync {
             token: Some(self.token.clone()),
             capacity: Resources::new(4_000_000_000, u32::MAX).with_disk(u32::MAX),
+            engine_away: false,
             prefetch: u32::MAX,
             holding: self.held.keys().map(running).collect(),
-            engine_away: false,
             receipts: self.receipts.iter().map(|(_, receipt)| receipt.clone()).collect(),
             wait_ms: 50,
             ..testing::sync()
@@ -109,15 +111,9 @@ impl Rogue {
                 Usage { cpu_ms: most, memory_mib_ms: most, wall_ms: most, ..Usage::default() };
             let outcome = Outcome::Succeeded { outputs: Vec::new(), value: None };
             let receipt = Receipt { lease: *lease, usage, outcome };
-            let receipt = postcard::to_stdvec(&receipt).expect("a receipt always encodes");
-            receipts.push((
-                *lease,
-                SignedReceipt {
-                    signature: link.sign(&receipt),
-                    receipt,
-                    contents: Contents::default(),
-                },
-            ));
+            let receipt = UnsignedReceipt::new(&receipt, Contents::default());
+            let signed = sign_together(vec![receipt], |bytes| link.sign(bytes));
+            receipts.extend(signed.into_iter().map(|signed| (*lease, signed)));
             false
         });
     }

@@ -12,12 +12,14 @@ mod contents;
 pub mod frame;
 mod log;
 mod receipt;
+mod signature;
 mod sync;
 
 pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Version};
 pub use contents::{Content, Contents, NotCarried};
 pub use log::{Level, LogBatch, LogLine, Stream};
 pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt};
+pub use signature::{ReceiptSignature, SIGNED_TOGETHER_MAX, UnsignedReceipt, sign_together};
 pub use sync::{Assignment, Held, Inputs, Orders, Probe, Sample, Sync, Work, WorkPackage};
 
 /// Request-response with CBOR: `Sync` → `Orders`.

@@ -7,8 +7,8 @@ use crate::compute::resources::Usage;
 use crate::digest::Digest;
 use crate::run::task::Lease;
 
-/// A receipt's bytes (postcard of `Receipt`), the node's signature over them, and the bytes of small
-/// results, whose digests are signed with the rest.
+/// A receipt's bytes (postcard of `Receipt`), its signature (postcard of `ReceiptSignature`), and the
+/// bytes of small results, whose digests are signed with the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignedReceipt {

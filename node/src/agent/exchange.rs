@@ -38,15 +38,16 @@ pub(super) struct Sent {
 impl<R: ServerClient> Agent<R> {
     /// Everything there is to say now, within the limits of one message.
     pub(super) fn message(&mut self) -> (Sync, Sent) {
+        self.receipts.sign(|bytes| self.tools.remote.sign(bytes));
         // What an attempt wrote comes with its receipt or before it, whichever message is lost.
-        self.receipts.iter().for_each(|(lease, _)| self.tools.logs.again(lease));
+        self.receipts.signed().iter().for_each(|(lease, _)| self.tools.logs.again(lease));
         let logs = self.tools.logs.batches();
         let mut holding = self.slots.held(self.now_ms(), *self.bucket_away.borrow_and_update());
         for held in &mut holding {
             held.progress = self.tools.progress.of(held.lease);
         }
         let (mut receipts, mut bytes) = (Vec::new(), 0);
-        for (lease, receipt) in &self.receipts {
+        for (lease, receipt) in self.receipts.signed() {
             bytes += receipt.receipt.len() + receipt.signature.len() + RECEIPT_OVERHEAD;
             bytes += receipt.contents.bytes();
             // A large one goes alone.
@@ -59,7 +60,7 @@ impl<R: ServerClient> Agent<R> {
                 holding.push(held);
             }
         }
-        let more = receipts.len() < self.receipts.len() || self.tools.logs.any_unsent();
+        let more = receipts.len() < self.receipts.signed().len() || self.tools.logs.any_unsent();
         (self.urgent, self.pending, self.started_at) = (false, false, None);
         let probed = matches!(self.probe, Some(Probe::Passed | Probe::Failed { .. }));
         let samples = self.tools.engine.samples().settled(now_us());

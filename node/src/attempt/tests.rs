@@ -8,7 +8,7 @@ use common::protocol::{Cache, Contents};
 use common::secret::SecretKind;
 
 use super::*;
-use crate::testing::{FakeServer, lease, opened, parts, script_package, secret, tools, work};
+use crate::testing::{FakeServer, lease, parts, script_package, secret, tools, work};
 
 /// Lives a whole attempt of `script`; `None` where there is no engine.
 async fn lived(server: &FakeServer, script: &str) -> Option<Receipt> {
@@ -67,8 +67,8 @@ async fn lived_beside(tools: &Arc<Tools<FakeServer>>, work: Work, index: u32) ->
 
     admitting.await.unwrap();
     let receipt = receipt.unwrap();
-    tools.remote.keep(&receipt);
-    opened(&receipt)
+    tools.remote.keep(&receipt.contents);
+    postcard::from_bytes(&receipt.receipt).unwrap()
 }
 
 #[tokio::test]

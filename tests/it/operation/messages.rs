@@ -7,7 +7,7 @@ use common::compute::resources::Usage;
 use common::digest::Digest;
 use common::protocol::{
     Contents, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt, SYNC_BYTES_MAX,
-    SignedReceipt, Stream,
+    SignedReceipt, Stream, UnsignedReceipt, sign_together,
 };
 use common::run::task::Lease;
 use libp2p::PeerId;
@@ -28,7 +28,8 @@ async fn node_joins_by_its_token_and_its_valid_receipts_arrive() -> Result<()> {
     let mut sync = message();
     sync.token = Some("secret".to_owned());
     sync.receipts = vec![signed(&link, good, fault())?, signed(&link, bad, fault())?];
-    sync.receipts[1].signature[0] ^= 1;
+    // Its first byte is a length.
+    sync.receipts[1].signature[1] ^= 1;
 
     let orders = link.sync(sync).await?;
 
@@ -215,8 +216,9 @@ async fn message_that_is_too_large_fails_alone() -> Result<()> {
 }
 
 fn signed(link: &Link, lease: Lease, outcome: Outcome) -> Result<SignedReceipt> {
-    let receipt = postcard::to_stdvec(&Receipt { lease, usage: Usage::default(), outcome })?;
-    Ok(SignedReceipt { signature: link.sign(&receipt), receipt, contents: Contents::default() })
+    let receipt = Receipt { lease, usage: Usage::default(), outcome };
+    let unsigned = vec![UnsignedReceipt::new(&receipt, Contents::default())];
+    sign_together(unsigned, |bytes| link.sign(bytes)).pop().context("one receipt was signed")
 }
 
 fn success(bytes: &[u8]) -> Outcome {

@@ -9,6 +9,7 @@ use common::protocol::{
 };
 use libp2p::PeerId;
 
+use super::signatures::Opener;
 use super::{receipts, sanitize, small_inputs};
 use crate::coordinator::{self, CheckedSync};
 use crate::metrics::{Metrics, TransferKind};
@@ -107,9 +108,8 @@ impl<P: Port> SyncHandler<P> {
         signed: Vec<SignedReceipt>,
     ) -> Vec<(Receipt, SignedReceipt)> {
         let mut checked = Vec::with_capacity(signed.len());
-        // Unpacking it costs a fifth of a check.
-        let key = match receipts::key_of(&peer) {
-            Ok(key) => key,
+        let mut opener = match Opener::of(&peer) {
+            Ok(opener) => opener,
             Err(error) => {
                 tracing::warn!(%peer, %node, error = %chain(&error), "receipts dropped");
                 return checked;
@@ -119,7 +119,7 @@ impl<P: Port> SyncHandler<P> {
             if n % SIGNATURES_AT_ONCE == SIGNATURES_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }
-            let receipt = match receipts::open(&key, &signed) {
+            let receipt = match opener.open(&signed) {
                 Ok(receipt) => receipt,
                 Err(error) => {
                     self.metrics.coordinator.invalid_receipt();

@@ -3,4 +3,5 @@
 pub(super) mod handler;
 pub(super) mod receipts;
 pub(super) mod sanitize;
+mod signatures;
 mod small_inputs;

@@ -1,5 +1,5 @@
-//! Receipts as they come in: signed by the node that sends them, readable, and true as far as the
-//! server can see. What is judged here never reaches the coordinator unjudged.
+//! Whether receipts are true as far as the server can see. What is judged here never reaches the
+//! coordinator unjudged.
 
 use std::collections::HashSet;
 
@@ -7,12 +7,9 @@ use common::ids::NodeId;
 use common::input::text::is_plain;
 use common::protocol::{
     Content, Contents, Failure, NAME_BYTES_MAX, OUTPUTS_MAX, Outcome, Output, Receipt,
-    SignedReceipt,
 };
 use common::run::task::Lease;
 use futures::{StreamExt as _, TryStreamExt as _};
-use libp2p::PeerId;
-use libp2p::identity::PublicKey;
 
 use super::sanitize;
 use crate::data;
@@ -28,40 +25,6 @@ pub const RESULTS_BYTES_MAX: u64 = 16 << 30;
 const LOOKS_MAX: usize = 16;
 /// The most bytes of what a node says about a failure.
 const MESSAGE_BYTES_MAX: usize = 4096;
-
-/// Why a receipt is dropped.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Dropped {
-    #[error("the peer's id holds no key to check signatures with")]
-    NoKey,
-    #[error("the signature is not the peer's")]
-    Signature,
-    #[error("the receipt cannot be read")]
-    Malformed,
-}
-
-/// The key of a peer: an ed25519 key is small enough to stand in the peer id itself.
-pub fn key_of(peer: &PeerId) -> Result<PublicKey, Dropped> {
-    /// The multihash that is no hash but the bytes themselves.
-    const IDENTITY: u64 = 0;
-
-    let hash = peer.as_ref();
-    if hash.code() != IDENTITY {
-        return Err(Dropped::NoKey);
-    }
-    PublicKey::try_decode_protobuf(hash.digest()).map_err(|_| Dropped::NoKey)
-}
-
-/// Reads a receipt if its signature is good.
-pub fn open(key: &PublicKey, signed: &SignedReceipt) -> Result<Receipt, Dropped> {
-    if !key.verify(&signed.receipt, &signed.signature) {
-        return Err(Dropped::Signature);
-    }
-    match postcard::take_from_bytes(&signed.receipt) {
-        Ok((receipt, [])) => Ok(receipt),
-        Ok(_) | Err(_) => Err(Dropped::Malformed),
-    }
-}
 
 /// Judges a receipt: one that cannot be true becomes the node's fault, so that it is settled and
 /// its task goes elsewhere. An error is of our own bucket: the receipt can be judged later.
@@ -238,59 +201,12 @@ pub fn is_flat(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use common::compute::resources::Usage;
     use common::digest::Digest;
-    use common::ids::RunId;
-    use common::run::task::TaskRef;
-    use common::testing::PROCESS;
-    use libp2p::identity::Keypair;
-    use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
 
-    fn receipt() -> Receipt {
-        let task = TaskRef { run: RunId::new(Uuid::from_u128(7)), stage: PROCESS, index: 0 };
-        let outcome = Outcome::Failed { failure: Failure::Timeout, message: "late".to_owned() };
-        Receipt { lease: Lease { task, attempt: 1 }, usage: Usage::default(), outcome }
-    }
-
-    fn sign(key: &Keypair, receipt: Vec<u8>) -> SignedReceipt {
-        let contents = Contents::default();
-        SignedReceipt { signature: key.sign(&receipt).unwrap(), receipt, contents }
-    }
-
     fn output(name: &str, size: u64) -> Output {
         Output { name: name.to_owned(), size, digest: Digest::of(b"x") }
-    }
-
-    #[test]
-    fn receipt_signed_by_its_peer_opens() {
-        let key = Keypair::generate_ed25519();
-        let signed = sign(&key, postcard::to_stdvec(&receipt()).unwrap());
-
-        let public = key_of(&key.public().to_peer_id()).unwrap();
-
-        assert_eq!(open(&public, &signed), Ok(receipt()));
-    }
-
-    #[test]
-    fn receipt_of_another_peer_or_changed_or_longer_is_dropped() {
-        let (key, thief) = (Keypair::generate_ed25519(), Keypair::generate_ed25519());
-        let bytes = postcard::to_stdvec(&receipt()).unwrap();
-        let longer = [&*bytes, &[0]].concat();
-        let mut changed = sign(&key, bytes.clone());
-        changed.receipt[20] ^= 1;
-
-        for (signed, reason) in [
-            (sign(&thief, bytes), Dropped::Signature),
-            (changed, Dropped::Signature),
-            (sign(&key, longer), Dropped::Malformed),
-            (sign(&key, vec![0xff; 40]), Dropped::Malformed),
-            (sign(&key, Vec::new()), Dropped::Malformed),
-        ] {
-            assert_eq!(open(&key.public(), &signed), Err(reason));
-        }
     }
 
     #[test]
@@ -322,14 +238,5 @@ mod tests {
         assert!(contents_fault(std::slice::from_ref(&longer), &contents).is_some());
         assert!(contents_fault(&[], &contents).is_some());
         assert!(comes_along(&same, &contents) && !comes_along(&longer, &contents));
-    }
-
-    proptest! {
-        #[test]
-        fn receipt_reader_does_not_panic_on_signed_bytes(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            let key = Keypair::ed25519_from_bytes([7; 32]).unwrap();
-
-            let _ = open(&key.public(), &sign(&key, bytes));
-        }
     }
 }

@@ -11,7 +11,7 @@ use common::digest::Digest;
 use common::error_chain::chain;
 use common::protocol::{
     Assignment, Contents, Level, LogBatch, LogLine, Orders, Outcome, Output, Receipt,
-    SignedReceipt, Stream, Sync,
+    SignedReceipt, Stream, Sync, UnsignedReceipt, sign_together,
 };
 use common::run::task::Lease;
 use futures::StreamExt as _;
@@ -222,24 +222,23 @@ impl Node {
             .buffer_unordered(PUTS)
             .collect()
             .await;
-        self.ended.extend(done);
+        let (leases, receipts): (Vec<_>, _) = done.into_iter().unzip();
+        let signed = sign_together(receipts, |bytes| self.link.sign(bytes));
+        self.ended.extend(leases.into_iter().zip(signed));
         if self.size.lines > 0 {
             let some = |lease: Lease| LogBatch { lease, first: 0, lines: lines(self.size.lines) };
             self.logs.extend(fresh.into_iter().map(some));
         }
     }
 
-    async fn process(&self, lease: Lease) -> SignedReceipt {
+    async fn process(&self, lease: Lease) -> UnsignedReceipt {
         let outcome = match self.store(lease).await {
             Ok(outputs) => Outcome::Succeeded { outputs, value: None },
             Err(error) => Outcome::NodeFault { message: error.to_string() },
         };
         let usage = Usage { cpu_ms: 1, memory_mib_ms: 1024, wall_ms: 1, ..Usage::default() };
-        let receipt = postcard::to_stdvec(&Receipt { lease, usage, outcome })
-            .expect("a receipt always encodes");
         let contents = self.result.as_ref().map(|result| result.contents.clone());
-        let contents = contents.unwrap_or_default();
-        SignedReceipt { signature: self.link.sign(&receipt), receipt, contents }
+        UnsignedReceipt::new(&Receipt { lease, usage, outcome }, contents.unwrap_or_default())
     }
 
     async fn store(&self, lease: Lease) -> Result<Vec<Output>, link::Error> {
