@@ -7,10 +7,10 @@ use common::digest::Digest;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
 use crate::store::idempotency_keys::{self, Named};
+use crate::store::jobs::IdOrigin;
 
 /// What requests call their key.
 pub const NAME: &str = "Idempotency-Key";
@@ -34,7 +34,7 @@ pub struct NewId {
 }
 
 impl NewId {
-    /// Where the id of a job is from that was drawn, unless a call before this one drew it.
+    /// Where the id is from that was drawn, unless a call before this one drew it.
     pub fn origin(self) -> IdOrigin {
         if self.named { IdOrigin::Given } else { IdOrigin::Drawn }
     }

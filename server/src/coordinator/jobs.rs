@@ -6,24 +6,23 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use common::ids::{JobId, RunId};
+use common::ids::{JobId, RunId, WorkspaceId};
 use common::market::{Interrupted, Market, Refused, Run};
 use common::run::spec::RunSpec;
 use tracing::Span;
 
 use super::{Command, Coordinator, Error};
 use crate::store;
-use crate::store::jobs::{Job, JobLock, StartAs};
-use crate::store::market::{interrupted, runs};
+use crate::store::jobs::{IdOrigin, Job, JobLock, JobLook, StartAs};
+use crate::store::market::{interrupted, plans, runs};
 
-/// Where the id of a new job is from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum IdOrigin {
-    /// It was drawn for this job, and nobody has heard of it.
-    Drawn,
-    /// It is the caller's choice, or that of an earlier request under the same key: the job may be
-    /// there.
-    Given,
+/// A job as it was read to start it.
+#[derive(Debug)]
+pub struct ReadJob {
+    pub job: Job,
+    /// It has a schedule, which makes its runs.
+    pub is_scheduled: bool,
+    look: JobLook,
 }
 
 /// How a run that has ended is taken up.
@@ -71,17 +70,36 @@ impl Coordinator {
         Ok(true)
     }
 
+    /// A job of this workspace, to be started as it is now.
+    pub async fn read_job(&self, owner: WorkspaceId, job: JobId) -> Result<Option<ReadJob>, Error> {
+        let look = self.job_locks.look(job);
+        let found = store::jobs::find_with_schedule(&self.db, owner, job).await?;
+        Ok(found.map(|(job, is_scheduled)| ReadJob { job, is_scheduled, look }))
+    }
+
     /// Starts a job: makes it a run, with the credits that the run holds, where the job is still
     /// the one that the run was made from. On `Ok` all of it is on disk; where it is refused, the
     /// job is as it was. Asked for again, it starts nothing.
-    pub async fn start_job(&self, spec: RunSpec, draft: i64, how: StartAs) -> Result<RunId, Error> {
-        store::prove_plan(&spec.plan)?;
+    pub async fn start_job(
+        &self,
+        spec: RunSpec,
+        read: ReadJob,
+        how: StartAs,
+    ) -> Result<RunId, Error> {
+        plans::prove(&self.db, &spec.plan)?;
         let lock = self.lock_job(spec.job).await?;
-        let found = store::jobs::find(&self.db, spec.workspace, spec.job).await?;
-        let job = found.ok_or(Error::JobChanged)?;
+        let draft = read.job.draft;
+        let job = match lock.is_unchanged_since(read.look) {
+            true => read.job,
+            false => {
+                let found = store::jobs::find(&self.db, spec.workspace, spec.job).await?;
+                found.ok_or(Error::JobChanged)?
+            }
+        };
         let is_started = match how {
             StartAs::Only(_) => job.run.is_some(),
-            StartAs::Again(run) => runs::exists(&self.db, run).await?,
+            StartAs::Again { origin: IdOrigin::Drawn, .. } => false,
+            StartAs::Again { run, origin: IdOrigin::Given } => runs::exists(&self.db, run).await?,
         };
         if is_started {
             return Err(Error::AlreadyStarted);

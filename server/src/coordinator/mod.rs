@@ -47,7 +47,7 @@ use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 use common::schedule::Schedule;
 use jobs::Again;
-pub use jobs::IdOrigin;
+pub use jobs::ReadJob;
 use queues::QueueCommand;
 pub use queues::{QueueView, QueueViews};
 pub use schedules::{Fire, Fires};

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use super::{Command, Coordinator, Error};
 use crate::store;
 use crate::store::jobs::JobLock;
+use crate::store::market::plans;
 use crate::store::schedules;
 
 /// The schedules that are due, each once. What was not answered before a restart comes again.
@@ -34,7 +35,7 @@ impl Coordinator {
     /// has changed since, nothing happens.
     pub async fn fired(&self, fire: Fire, order: Result<RunSpec, String>) -> Result<(), Error> {
         if let Ok(spec) = &order {
-            store::prove_plan(&spec.plan)?;
+            plans::prove(&self.db, &spec.plan)?;
         }
         let lock = self.lock_job(fire.job).await?;
         let Some(schedule) = self.due_schedule(fire).await? else { return Ok(()) };

@@ -3,19 +3,26 @@
 use std::collections::BTreeMap;
 
 use common::compute::resources::{Resources, Usage};
-use common::ids::{NodeId, WorkspaceId};
+use common::ids::{NodeId, RunId, WorkspaceId};
 use common::money::credits::Credits;
 use common::package::config::JobConfig;
 use common::protocol::{Held, Orders, Outcome, Output, Receipt, Sync};
+use common::run::spec::RunSpec;
 use common::run::task::Lease;
 use common::testing;
 use uuid::Uuid;
 
-use super::{CheckedSync, Coordinator};
+use super::{CheckedSync, Coordinator, Error};
 use crate::clock;
 use crate::store::jobs::StartAs;
 use crate::store::testing::draft;
 use crate::store::{self, Db, nodes};
+
+/// Starts a job as it is now.
+pub async fn start(coordinator: &Coordinator, spec: RunSpec, how: StartAs) -> Result<RunId, Error> {
+    let read = coordinator.read_job(spec.workspace, spec.job).await?.unwrap();
+    coordinator.start_job(spec, read, how).await
+}
 
 /// Runs one task of a customer's on a node of an operator's, and gives what it cost.
 pub async fn earn(
@@ -27,7 +34,7 @@ pub async fn earn(
     let token = nodes::issue_token(db, operator).await.unwrap();
     let node = nodes::join(db, &Uuid::now_v7().to_string(), &token).await.unwrap().unwrap();
     let spec = draft(db, customer).await;
-    coordinator.start_job(spec, 0, StartAs::Only(JobConfig::default())).await.unwrap();
+    start(coordinator, spec, StartAs::Only(JobConfig::default())).await.unwrap();
     let lease = loop {
         if let Some(lease) = sync(coordinator, node, None).await {
             break lease;

@@ -201,7 +201,9 @@ async fn find_sample(app: &App, package: &Package) -> Result<Option<Sample>> {
 async fn begin(app: &App, caller: &Caller, job: &Job, config: JobConfig) -> Result<()> {
     let spec = resolve(app, caller, job, config).await?;
     jobs::insert(&app.db, job).await?;
-    start::start(app, job, StartAs::Only(config), spec).await
+    let read = start::read(app, caller, job.id).await?;
+    app.coordinator.start_job(spec, read, StartAs::Only(config)).await?;
+    Ok(())
 }
 
 fn is_test(job: &Job) -> bool {

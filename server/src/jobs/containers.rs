@@ -13,7 +13,7 @@ use common::run::scheduling::{Priority, Regions};
 use common::run::task::TaskRef;
 use uuid::Uuid;
 
-use super::monitoring::status::{JobStatus, find_job, run_of};
+use super::monitoring::status::{JobStatus, find, find_job, run_of};
 use super::{ApiName, Job, RunView, schedules, secret_use};
 use crate::app::App;
 use crate::coordinator::Tasks;
@@ -122,8 +122,7 @@ pub async fn change(
     if !changes.is_empty() && !jobs::change(&app.db, &lock, caller.workspace, changes).await? {
         return Err(Error::not_found("job", &id.to_string()));
     }
-    let job = find_job(app, caller, id).await?;
-    let run = run_of(app, &job).await?;
+    let (job, run) = find(app, caller, id).await?;
     JobStatus::of(app, job, run).await
 }
 

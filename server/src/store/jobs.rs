@@ -11,20 +11,23 @@ use common::order::callback::Callbacks;
 use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, PaginatorTrait, QueryFilter, QueryOrder as _,
-    QuerySelect as _, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
+    QueryOrder as _, QuerySelect as _, Select,
 };
 use uuid::Uuid;
 
+use super::market::runs;
+use super::market::runs::RunView;
 use super::query::selection;
 use super::query::selection::{Found, Selection};
+use super::schedules;
 use crate::clock;
 pub use change::{Change, change, rename};
-pub use created::CreatedJob;
 pub(in crate::store) use created::insert_created;
+pub use created::{CreatedJob, IdOrigin};
 pub use deletion::{delete_draft, delete_ended, forget_draft, look_for_deletion};
 pub use field::JobField;
-pub use lock::{JobLock, JobLocks};
+pub use lock::{JobLock, JobLocks, JobLook};
 use record::row::Column as C;
 use record::{read, row, write};
 pub use start::{StartAs, StartedJob};
@@ -142,6 +145,41 @@ pub async fn find(
 ) -> Result<Option<Job>, DbErr> {
     let row = of(owner).filter(C::Id.eq(id.uuid())).one(db).await?;
     row.as_ref().map(read).transpose()
+}
+
+/// The same with the job's latest run, if it has been started.
+pub async fn find_with_run(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<Option<(Job, Option<RunView>)>, DbErr> {
+    let of_run = row::Entity::belongs_to(runs::Entity).from(C::Run).to(runs::Column::Id);
+    let found = of(owner)
+        .filter(C::Id.eq(id.uuid()))
+        .join(JoinType::LeftJoin, of_run.into())
+        .select_also(runs::Entity)
+        .one(db)
+        .await?;
+    let Some((job, run)) = found else { return Ok(None) };
+    Ok(Some((read(&job)?, run.as_ref().map(runs::view).transpose()?)))
+}
+
+/// The same with whether the job makes runs by itself, now or when its schedule is resumed.
+pub async fn find_with_schedule(
+    db: &impl ConnectionTrait,
+    owner: WorkspaceId,
+    id: JobId,
+) -> Result<Option<(Job, bool)>, DbErr> {
+    let of_schedule =
+        row::Entity::belongs_to(schedules::Entity).from(C::Id).to(schedules::Column::Job);
+    let found = of(owner)
+        .filter(C::Id.eq(id.uuid()))
+        .join(JoinType::LeftJoin, of_schedule.into())
+        .select_also(schedules::Entity)
+        .one(db)
+        .await?;
+    let Some((job, schedule)) = found else { return Ok(None) };
+    Ok(Some((read(&job)?, schedule.as_ref().is_some_and(schedules::makes_runs))))
 }
 
 /// Those of the jobs that belong to this workspace and have not been deleted.

@@ -1,5 +1,5 @@
 //! What almost every request reads and hardly any changes: who a key's text stands for, templates,
-//! and what packages tags mean.
+//! what packages tags mean, and what a workspace says of its containers.
 //!
 //! An answer of the database is used again while no statement that writes such tables has ended
 //! since it was read, and for a second at most. Each such statement is carried to its end before
@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use common::access::Role;
+use common::compute::container::Sharing;
 use common::digest::Digest;
 use common::ids::WorkspaceId;
 use sea_orm::DbErr;
@@ -36,6 +37,7 @@ pub(in crate::store) struct Known {
     pub keys: Answers<Digest, (KeyHolder, Option<Role>)>,
     pub templates: Answers<(WorkspaceId, String), Kept>,
     pub packages: Answers<Asked, Package>,
+    pub sharing: Answers<WorkspaceId, Sharing>,
     pub plans: StoredPlans,
 }
 

@@ -26,7 +26,7 @@ pub use database::failure::{is_away, is_damage, is_full, is_read_only, no_answer
 pub use database::row_check::check;
 pub use database::upgrade::upgrade;
 pub use market::snapshot::load;
-pub use query::document::{prove_plan, prove_rules, prove_table};
+pub use query::document::{prove_rules, prove_table};
 pub use query::rows::UnreadableRow;
 
 use std::time::Duration;

@@ -4,7 +4,7 @@ use common::ids::JobId;
 use common::package::template::Template;
 
 use super::*;
-use crate::store::jobs::{Job, JobWork};
+use crate::store::jobs::{IdOrigin, Job, JobWork};
 
 fn job(room: &Room, name: &str) -> Job {
     let engine = || "passthrough".to_owned();

@@ -6,6 +6,7 @@ use common::run::spec::RunSpec;
 use futures::FutureExt as _;
 
 use super::*;
+use crate::coordinator::testing::start;
 use crate::store::jobs::{Change, Job, StartAs};
 use crate::store::market::runs;
 use crate::store::money::statement;
@@ -16,8 +17,18 @@ fn config() -> JobConfig {
 }
 
 impl Room {
-    async fn start(&self, spec: &RunSpec, draft: i64) -> Result<RunId, Error> {
-        self.coordinator.start_job(spec.clone(), draft, StartAs::Only(config())).await
+    async fn start(&self, spec: &RunSpec) -> Result<RunId, Error> {
+        start(&self.coordinator, spec.clone(), StartAs::Only(config())).await
+    }
+
+    /// The job as a start reads it.
+    async fn read(&self, spec: &RunSpec) -> ReadJob {
+        self.coordinator.read_job(self.workspace, spec.job).await.unwrap().unwrap()
+    }
+
+    /// A start of what was read before.
+    async fn start_read(&self, spec: &RunSpec, read: ReadJob) -> Result<RunId, Error> {
+        self.coordinator.start_job(spec.clone(), read, StartAs::Only(config())).await
     }
 
     async fn job(&self, id: JobId) -> Option<Job> {
@@ -40,9 +51,9 @@ impl Room {
 
     /// A start that waits for its batch to be stored.
     async fn starting(&self, spec: &RunSpec) -> JoinHandle<Result<RunId, Error>> {
-        let (coordinator, spec) = (self.coordinator.clone(), spec.clone());
-        let job = spec.job;
-        let start = async move { coordinator.start_job(spec, 0, StartAs::Only(config())).await };
+        let (coordinator, read) = (self.coordinator.clone(), self.read(spec).await);
+        let (job, spec) = (spec.job, spec.clone());
+        let start = async move { coordinator.start_job(spec, read, StartAs::Only(config())).await };
         let start = tokio::spawn(start);
         while self.coordinator.lock_job(job).now_or_never().is_some() {
             tokio::task::yield_now().await;
@@ -61,7 +72,7 @@ async fn start_stores_the_run_the_hold_and_the_config() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
 
-    let run = room.start(&spec, 0).await.unwrap();
+    let run = room.start(&spec).await.unwrap();
 
     let job = room.job(spec.job).await.unwrap();
     let own = job.work.template().map(|work| work.config);
@@ -76,15 +87,15 @@ async fn start_stores_the_run_the_hold_and_the_config() {
 async fn start_of_a_job_whose_run_has_ended_is_refused() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
-    let run = room.start(&spec, 0).await.unwrap();
+    let run = room.start(&spec).await.unwrap();
     room.coordinator.cancel_run(run, "enough".to_owned()).await.unwrap();
 
-    let again = room.start(&spec, 0).await;
+    let again = room.start(&spec).await;
 
     assert!(matches!(again, Err(Error::AlreadyStarted)), "{again:?}");
     // The coordinator lives: a commit that can never succeed would have been its end.
     let other = draft(&room.db, room.workspace).await;
-    room.start(&other, 0).await.unwrap();
+    room.start(&other).await.unwrap();
 }
 
 #[tokio::test]
@@ -92,7 +103,7 @@ async fn simultaneous_starts_make_one_run() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
 
-    let answers = futures::future::join_all((0..8).map(|_| room.start(&spec, 0))).await;
+    let answers = futures::future::join_all((0..8).map(|_| room.start(&spec))).await;
 
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1, "{answers:?}");
     let refused = |answer: &&Result<_, _>| matches!(answer, Err(Error::AlreadyStarted));
@@ -104,13 +115,14 @@ async fn simultaneous_starts_make_one_run() {
 async fn start_of_a_draft_that_was_changed_since_it_was_read_is_refused() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
+    let read = room.read(&spec).await;
     assert!(room.rename(spec.job).await);
 
-    let stale = room.start(&spec, 0).await;
+    let stale = room.start_read(&spec, read).await;
 
     assert!(matches!(stale, Err(Error::JobChanged)), "{stale:?}");
     assert_eq!((room.runs(spec.job).await, room.held().await), (0, Credits::ZERO));
-    room.start(&spec, 1).await.unwrap();
+    room.start(&spec).await.unwrap();
 }
 
 #[tokio::test]
@@ -118,7 +130,8 @@ async fn start_waits_for_a_deletion_under_way_and_is_refused() {
     let room = granted().await;
     let spec = draft(&room.db, room.workspace).await;
     let lock = room.coordinator.lock_job(spec.job).await.unwrap();
-    let mut start = Box::pin(room.start(&spec, 0));
+    let read = room.read(&spec).await;
+    let mut start = Box::pin(room.start_read(&spec, read));
     assert!(start.as_mut().now_or_never().is_none());
 
     assert!(store::jobs::delete_draft(&room.db, &lock, room.workspace).await.unwrap());
@@ -153,14 +166,14 @@ async fn refused_start_leaves_a_draft_that_can_be_changed_and_started() {
     let spec = draft(&room.db, poor).await;
     let before = room.job(spec.job).await;
 
-    let refused = room.start(&spec, 0).await;
+    let refused = room.start(&spec).await;
 
     assert!(matches!(refused, Err(Error::Wallet { .. })), "{refused:?}");
     assert_eq!((room.job(spec.job).await, room.runs(spec.job).await), (before, 0));
     assert!(room.rename(spec.job).await);
     let amount = Credits::from_units(100_000_000_000).unwrap();
     room.coordinator.grant(poor, amount, "late").await.unwrap();
-    room.start(&spec, 1).await.unwrap();
+    room.start(&spec).await.unwrap();
 }
 
 #[tokio::test]
@@ -173,7 +186,7 @@ async fn start_whose_caller_disconnects_makes_one_run() {
     start.abort();
     assert!(start.await.unwrap_err().is_cancelled());
     drop(stalled);
-    let again = room.start(&spec, 0).await;
+    let again = room.start(&spec).await;
 
     // Where the first had not asked the coordinator yet, this one has made the run.
     assert!(matches!(again, Ok(_) | Err(Error::AlreadyStarted)), "{again:?}");
@@ -194,6 +207,6 @@ async fn coordinator_that_is_killed_before_its_batch_is_stored_leaves_a_draft() 
     assert!(matches!(lost, Err(Error::Stopping)), "{lost:?}");
     let job = room.job(spec.job).await.unwrap();
     assert_eq!((job.run, job.draft, room.held().await), (None, 0, Credits::ZERO));
-    room.start(&spec, 0).await.unwrap();
+    room.start(&spec).await.unwrap();
     assert_eq!(room.runs(spec.job).await, 1);
 }

@@ -5,7 +5,7 @@ use common::plan::{Block, BlockId, Body, Group, Plan};
 use common::run::RunState;
 
 use super::*;
-use crate::coordinator::testing::Worker;
+use crate::coordinator::testing::{Worker, start};
 use crate::store::jobs::StartAs;
 use crate::store::market::runs;
 use crate::store::testing::draft;
@@ -37,7 +37,7 @@ async fn expressions_are_evaluated_and_their_run_goes_on() {
     let room = granted().await;
     let spec = RunSpec { plan: plan(), ..draft(&room.db, room.workspace).await };
     let how = StartAs::Only(common::package::config::JobConfig::default());
-    let run = room.coordinator.start_job(spec, 0, how).await.unwrap();
+    let run = start(&room.coordinator, spec, how).await.unwrap();
     let mut worker = Worker::join(&room.db, room.workspace).await;
     // Whatever is under way is lost, and asked for again.
     let room = room.restarted(|| {}).await;

@@ -6,13 +6,12 @@ use uuid::Uuid;
 
 use super::{DraftChange, beside_work, taken};
 use crate::app::App;
-use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::JobStatus;
 use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
-use crate::store::jobs::{self, JobScope, JobWork};
+use crate::store::jobs::{self, IdOrigin, JobScope, JobWork};
 
 /// A call that a caller orders.
 pub struct NewCall {

@@ -6,7 +6,6 @@ use uuid::Uuid;
 
 use super::{DraftChange, changes, draft_of, made_before, save, taken};
 use crate::app::App;
-use crate::coordinator::IdOrigin;
 use crate::error::{Error, Result};
 use crate::idempotency::{self, NewId, RequestKey};
 use crate::jobs::monitoring::status::JobStatus;
@@ -14,7 +13,7 @@ use crate::jobs::resolve::app_of;
 use crate::jobs::{Job, secret_use};
 use crate::people::caller::Caller;
 use crate::store::catalogue::templates;
-use crate::store::jobs::{self, Change, JobWork};
+use crate::store::jobs::{self, Change, IdOrigin, JobWork};
 
 /// What a job is made of.
 pub struct NewJob {

@@ -156,9 +156,8 @@ pub(in crate::jobs) async fn find(
 ) -> Result<(Job, Option<RunView>)> {
     match name.into() {
         RunName::Latest(id) => {
-            let job = find_job(app, caller, id).await?;
-            let run = run_of(app, &job).await?;
-            Ok((job, run))
+            let found = jobs::find_with_run(&app.db, caller.workspace, id).await?;
+            found.ok_or_else(|| Error::not_found("job", &id.to_string()))
         }
         RunName::Run(id) => {
             let missing = || Error::not_found("run", &id.to_string());

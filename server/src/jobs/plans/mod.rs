@@ -17,7 +17,7 @@ use common::secret::SecretId;
 use uuid::Uuid;
 
 use super::containers::{self, Terms};
-use super::monitoring::status::{self, find_job};
+use super::monitoring::status::find_job;
 use super::ordered::Start;
 use super::runs::{retry, start};
 use super::{ApiName, Job, JobKind, RunView, resolve, schedules};
@@ -25,7 +25,7 @@ use crate::app::App;
 use crate::coordinator;
 use crate::error::{Error, Result};
 use crate::people::caller::Caller;
-use crate::store::jobs::{self, JobWork, StartAs};
+use crate::store::jobs::{self, IdOrigin, JobWork, StartAs};
 use crate::store::market::plan_runs;
 pub use crate::store::secrets::Secret;
 pub use parts::PartOf;
@@ -112,11 +112,12 @@ async fn begin(app: &App, caller: &Caller, id: JobId, when: Start) -> Result<()>
 
 /// Starts a run that fails at once: an image that nobody has is no fault of the order.
 async fn fail(app: &App, caller: &Caller, id: JobId, why: String) -> Result<()> {
-    let job = find_job(app, caller, id).await?;
-    let Some(work) = job.work.plan() else { return Err(Error::NotNow(why)) };
-    let spec = resolve::unpinned(app, &job, work)?;
+    let read = start::read(app, caller, id).await?;
+    let Some(work) = read.job.work.plan() else { return Err(Error::NotNow(why)) };
+    let spec = resolve::unpinned(app, &read.job, work)?;
     let run = RunId::new(Uuid::now_v7());
-    app.coordinator.start_job(spec, job.draft, StartAs::Again(run)).await?;
+    let how = StartAs::Again { run, origin: IdOrigin::Drawn };
+    app.coordinator.start_job(spec, read, how).await?;
     match app.coordinator.break_off_run(run, Cause::new(CauseKind::Plan, why)).await {
         // It has ended meanwhile.
         Ok(()) | Err(coordinator::Error::NoRun) => Ok(()),
@@ -127,12 +128,11 @@ async fn fail(app: &App, caller: &Caller, id: JobId, why: String) -> Result<()> 
 /// The run that this id names: the latest of a job without a schedule, one that a schedule has
 /// made, or one that another run has started.
 pub async fn find(app: &App, caller: &Caller, api: &ApiName, id: Uuid) -> Result<Option<PlanRun>> {
-    let job = jobs::find(&app.db, caller.workspace, JobId::new(id)).await?;
-    if let Some(job) = job {
+    let job = jobs::find_with_run(&app.db, caller.workspace, JobId::new(id)).await?;
+    if let Some((job, run)) = job {
         if schedules::of_job(app, job.id).await?.is_some() {
             return Ok(None);
         }
-        let run = status::run_of(app, &job).await?;
         let of = |run| PlanRun { job, run, schedule: None, part: None };
         return Ok(run.map(of).filter(|found| is_of(&found.job, api)));
     }

@@ -85,7 +85,7 @@ pub(super) async fn resolve(
         },
     };
     let queue = queues::of_run(app, job).await?;
-    let sharing = sharing::of(&app.db, workspace).await?;
+    let sharing = sharing::known(&app.db, workspace).await?;
     Ok(spec(app, job, does, queue, sharing))
 }
 

@@ -9,20 +9,17 @@ use common::run::spec::RunSpec;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::coordinator;
-use crate::error::Result;
+use crate::coordinator::{self, ReadJob};
+use crate::error::{Error, Result};
 use crate::idempotency::{self, RequestKey};
-use crate::jobs::Job;
-use crate::jobs::monitoring::status::find_job;
 use crate::jobs::quote::{self, Quote};
 use crate::jobs::resolve::resolve;
 use crate::people::caller::Caller;
-use crate::store::jobs::{JobWork, StartAs};
-use crate::store::schedules;
+use crate::store::jobs::{IdOrigin, JobWork, StartAs};
 
 /// A job that can be started as it is now.
 pub struct Ready {
-    job: Job,
+    read: ReadJob,
     how: StartAs,
     /// The same was asked for before under the same key.
     is_repeat: bool,
@@ -40,30 +37,30 @@ pub enum Remark {
 
 /// Makes the caller's job of this id ready to start, with `over` laid over its config.
 pub async fn prepare(app: &App, caller: &Caller, id: JobId, over: JobConfig) -> Result<Ready> {
-    let job = find_job(app, caller, id).await?;
+    let read = read(app, caller, id).await?;
+    let job = &read.job;
+    let again = || StartAs::Again { run: RunId::new(Uuid::now_v7()), origin: IdOrigin::Drawn };
     let (spec, how) = match &job.work {
-        JobWork::Template(work) if schedules::has(&app.db, job.id).await? => {
-            let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
-            (spec, StartAs::Again(RunId::new(Uuid::now_v7())))
+        JobWork::Template(work) if read.is_scheduled => {
+            (resolve(app, caller, job, work.config().overlaid(over)).await?, again())
         }
         JobWork::Template(_) if job.run.is_some() => {
             return Err(coordinator::Error::AlreadyStarted.into());
         }
         JobWork::Template(work) => {
-            let spec = resolve(app, caller, &job, work.config().overlaid(over)).await?;
+            let spec = resolve(app, caller, job, work.config().overlaid(over)).await?;
             (spec, StartAs::Only(work.config.overlaid(over)))
         }
         JobWork::Call(_) | JobWork::Container(_) | JobWork::Plan(_) => {
-            let run = RunId::new(Uuid::now_v7());
-            (resolve(app, caller, &job, over).await?, StartAs::Again(run))
+            (resolve(app, caller, job, over).await?, again())
         }
     };
-    Ok(Ready { job, how, is_repeat: false, spec })
+    Ok(Ready { read, how, is_repeat: false, spec })
 }
 
 impl Ready {
     pub fn remarks(&self) -> Vec<Remark> {
-        let (work, plan) = (self.job.work.template(), &self.spec.plan);
+        let (work, plan) = (self.read.job.work.template(), &self.spec.plan);
         let mut remarks = Vec::new();
         if self.spec.terms.is_test {
             remarks.push(Remark::TestJob);
@@ -88,7 +85,7 @@ impl Ready {
 
     /// What it is expected to cost.
     pub async fn quote(&self, app: &App, caller: &Caller) -> Result<Quote> {
-        quote::of(app, caller, &self.job, &self.spec.plan, None).await
+        quote::of(app, caller, &self.read.job, &self.spec.plan, None).await
     }
 
     /// The same under a key of the caller's: a start that is asked for again is the same start.
@@ -101,9 +98,9 @@ impl Ready {
         caller: &Caller,
         key: Option<&RequestKey>,
     ) -> Result<Self> {
-        if let StartAs::Again(run) = &mut self.how {
+        if let StartAs::Again { run, origin } = &mut self.how {
             let new = idempotency::new_id(app, caller, key, run.uuid()).await?;
-            *run = RunId::new(new.id);
+            (*run, *origin) = (RunId::new(new.id), new.origin());
             self.is_repeat = new.again;
         }
         Ok(self)
@@ -111,8 +108,8 @@ impl Ready {
 
     /// Starts its run, and gives its id.
     pub async fn start(self, app: &App) -> Result<RunId> {
-        let run = self.how.run(self.job.id);
-        match app.coordinator.start_job(self.spec, self.job.draft, self.how).await {
+        let run = self.how.run(self.read.job.id);
+        match app.coordinator.start_job(self.spec, self.read, self.how).await {
             // The first of several calls under one key has started it.
             Err(coordinator::Error::AlreadyStarted) if self.is_repeat => Ok(run),
             started => Ok(started?),
@@ -124,13 +121,8 @@ fn tag_name(tag: &str) -> Option<String> {
     tag.parse::<Tag>().ok().map(|tag| tag.name)
 }
 
-/// Starts a run of a job.
-pub(in crate::jobs) async fn start(
-    app: &App,
-    job: &Job,
-    how: StartAs,
-    spec: RunSpec,
-) -> Result<()> {
-    app.coordinator.start_job(spec, job.draft, how).await?;
-    Ok(())
+/// The caller's job of this id, to be started as it is now.
+pub(in crate::jobs) async fn read(app: &App, caller: &Caller, id: JobId) -> Result<ReadJob> {
+    let read = app.coordinator.read_job(caller.workspace, id).await?;
+    read.ok_or_else(|| Error::not_found("job", &id.to_string()))
 }

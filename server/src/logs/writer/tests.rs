@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::coordinator::Error;
-use crate::coordinator::testing::Worker;
+use crate::coordinator::testing::{Worker, start};
 use crate::data::Data;
 use crate::logs::compactor::compact;
 use crate::logs::reader::Logs;
@@ -75,7 +75,7 @@ async fn started(life: &Life, db: &Db) -> (Worker, Lease) {
     let amount = "100".parse().unwrap();
     life.coordinator.grant(workspace, amount, "first").await.unwrap();
     let spec = draft(db, workspace).await;
-    life.coordinator.start_job(spec, 0, StartAs::Only(JobConfig::default())).await.unwrap();
+    start(&life.coordinator, spec, StartAs::Only(JobConfig::default())).await.unwrap();
     let mut worker = Worker::join(db, workspace).await;
     let lease = loop {
         worker.turn(&life.coordinator).await;

@@ -8,6 +8,16 @@ use super::record::row;
 use super::{Job, write};
 use crate::store::row_groups;
 
+/// Where the id of what is new is from: a job, or a run of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdOrigin {
+    /// It was drawn for this, and nobody has heard of it.
+    Drawn,
+    /// It is the caller's choice, or that of an earlier request under the same key: what has it may
+    /// be there.
+    Given,
+}
+
 /// A job that any database takes: what is refused in a batch ends the coordinator.
 #[derive(Debug, Clone)]
 pub struct CreatedJob {

@@ -8,7 +8,7 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 
 use super::row::{self, Column as C};
-use super::{Change, Job, write};
+use super::{Change, IdOrigin, Job, write};
 use crate::clock;
 use crate::store::{micros, row_groups};
 
@@ -21,7 +21,7 @@ pub enum StartAs {
     /// The only one of a job of a template, whose config becomes this one.
     Only(JobConfig),
     /// One of many, under this id.
-    Again(RunId),
+    Again { run: RunId, origin: IdOrigin },
 }
 
 /// A job as it is stored with its run. What is in it can be read back.
@@ -35,7 +35,7 @@ impl StartAs {
     pub fn run(self, job: JobId) -> RunId {
         match self {
             Self::Only(_) => RunId::of_job(job, FIRST_RUN),
-            Self::Again(run) => run,
+            Self::Again { run, .. } => run,
         }
     }
 }

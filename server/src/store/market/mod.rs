@@ -4,7 +4,7 @@ pub mod batch_number;
 pub mod commit;
 pub mod interrupted;
 pub mod plan_runs;
-pub(super) mod plans;
+pub mod plans;
 pub mod results;
 pub mod runs;
 pub(super) mod set_aside;

@@ -62,6 +62,13 @@ pub(in crate::store) struct Packed {
     body: String,
 }
 
+/// Makes sure that a plan can be read back, before a run of it is accepted. One that is stored was
+/// proven before.
+pub fn prove(db: &Db, plan: &Plan) -> Result<(), DbErr> {
+    let Packed { digest, body } = pack(plan)?;
+    if db.known.plans.has(&digest) { Ok(()) } else { document::prove::<Plan>(&body) }
+}
+
 pub(in crate::store) fn pack(plan: &Plan) -> Result<Packed, DbErr> {
     let body = document::unproven(plan)?;
     Ok(Packed { digest: Digest::of(body.as_bytes()).to_string(), body })

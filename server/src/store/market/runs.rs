@@ -340,7 +340,7 @@ pub async fn scope(db: &impl ConnectionTrait, run: RunId) -> Result<RunScope, Db
     row.map_or_else(|| Ok(RunScope::default()), |row| document::read(&row.scope))
 }
 
-fn view(row: &Model) -> Result<RunView, DbErr> {
+pub(in crate::store) fn view(row: &Model) -> Result<RunView, DbErr> {
     let count = |n: i64| u32::try_from(n).map_err(|_| corrupt("count of chunks"));
     Ok(RunView {
         id: RunId::new(row.id),

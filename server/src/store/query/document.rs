@@ -5,7 +5,6 @@
 //! fails ends the server.
 
 use common::data::chunk_table::ChunkTable;
-use common::plan::Plan;
 use common::schedule::Rules;
 use sea_orm::DbErr;
 use serde::Serialize;
@@ -17,11 +16,16 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Writes a document that is known to be readable.
 pub fn write<T: Serialize + DeserializeOwned>(document: &T) -> Result<String, DbErr> {
     let text = unproven(document)?;
+    prove::<T>(&text)?;
+    Ok(text)
+}
+
+/// Makes sure that a document can be read back.
+pub(in crate::store) fn prove<T: DeserializeOwned>(text: &str) -> Result<(), DbErr> {
     if text.len() > BYTES_MAX {
         return Err(DbErr::Json(format!("a document of more than {BYTES_MAX} bytes")));
     }
-    read::<T>(&text)?;
-    Ok(text)
+    read::<T>(text).map(drop)
 }
 
 pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DbErr> {
@@ -31,11 +35,6 @@ pub fn read<T: DeserializeOwned>(text: &str) -> Result<T, DbErr> {
 /// Writes what was proven before.
 pub(in crate::store) fn unproven<T: Serialize>(document: &T) -> Result<String, DbErr> {
     serde_json::to_string(document).map_err(|error| DbErr::Json(error.to_string()))
-}
-
-/// Makes sure that a plan can be read back, before a run of it is accepted.
-pub fn prove_plan(plan: &Plan) -> Result<(), DbErr> {
-    write(plan).map(drop)
 }
 
 /// The same for the rules of a schedule.
@@ -73,7 +72,7 @@ mod tests {
         testing::code_of(&mut pipeline.process)
             .params
             .insert("a".to_owned(), deep(common::input::json::DEPTH_MAX).into());
-        assert!(prove_plan(&pipeline.plan()).is_ok());
+        assert!(write(&pipeline.plan()).is_ok());
         assert!(write(&deep(200)).is_err());
         assert!(write(&Value::from("x".repeat(BYTES_MAX))).is_err());
     }

@@ -39,6 +39,9 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
+/// The states in which a schedule makes runs, now or when it is resumed.
+const MAKE_RUNS: [ScheduleState; 2] = [ScheduleState::Active, ScheduleState::Paused];
+
 /// Stores schedules as they stand now.
 pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
@@ -77,9 +80,14 @@ pub async fn find_many(db: &impl ConnectionTrait, jobs: &[JobId]) -> Result<Vec<
 
 /// Whether a job makes runs by itself, now or when it is resumed.
 pub async fn has(db: &impl ConnectionTrait, job: JobId) -> Result<bool, DbErr> {
-    let states = [ScheduleState::Active, ScheduleState::Paused].map(ScheduleState::as_str);
+    let states = MAKE_RUNS.map(ScheduleState::as_str);
     let found = Entity::find_by_id(job.uuid()).filter(Column::State.is_in(states));
     Ok(found.count(db).await? > 0)
+}
+
+/// The same of a schedule's row.
+pub(in crate::store) fn makes_runs(row: &Model) -> bool {
+    MAKE_RUNS.map(ScheduleState::as_str).contains(&row.state.as_str())
 }
 
 /// At most `limit` schedules of a workspace after that of a job, in the order of their jobs' ids.

@@ -187,11 +187,8 @@ mod tests {
         let job = found.unwrap().unwrap();
         let spec = RunSpec { job: job.id, ..testing::order(server.workspace, &pipeline) };
         let plan = spec.plan.clone();
-        let run = app
-            .coordinator
-            .start_job(spec, job.draft, StartAs::Only(JobConfig::default()))
-            .await
-            .unwrap();
+        let how = StartAs::Only(JobConfig::default());
+        let run = crate::coordinator::testing::start(&app.coordinator, spec, how).await.unwrap();
         (id, run, plan)
     }
 
