@@ -21,6 +21,9 @@ mod log;
 #[cfg(test)]
 mod reference;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done
