@@ -48,12 +48,13 @@ use crate::net::ssrf_guard::SsrfGuard;
 pub use crate::runtime::docker::Allowed;
 use crate::runtime::docker::{Docker, Images, NotConnected};
 use crate::runtime::warm::Pool;
+pub use crate::server_client::transfer;
 use crate::storage::caches::Caches;
 pub use crate::storage::caches::Sizes as CacheSizes;
 use crate::storage::packages::Packages;
 
 /// Transfers to attempts at the same time, and as many attempts that store.
-const TRANSFERS_AT_ONCE: usize = 8;
+pub const TRANSFERS_AT_ONCE: usize = 8;
 
 /// What a node is told by its owner.
 #[derive(Debug, Clone)]

@@ -18,6 +18,7 @@ mod report;
 mod schedules;
 mod setup;
 mod tork;
+mod transfers;
 
 use crate::client::failure::Failure;
 use crate::client::output::Output;
@@ -48,7 +49,9 @@ pub enum Command {
     Schedules(schedules::Args),
     /// Jobs and steps through Tork's API on a real node; needs a container engine
     Tork(tork::Args),
-    /// All of them, as they are by default
+    /// MB/s between a node's disk and an S3 store; needs one
+    Transfers(transfers::Args),
+    /// All that need no store, as they are by default
     All,
 }
 
@@ -58,6 +61,7 @@ pub async fn run(command: Command, output: Output) -> Result<(), Failure> {
         Command::Data(args) => data::run(&args).await?.print(output),
         Command::Ranges(args) => ranges::run(&args).await?.print(output),
         Command::Accept(args) => accept::run(&args).await?.print(output),
+        Command::Transfers(args) => transfers::run(&args).await?.print(output),
         Command::Jobs(args) => jobs::run(&args).await?.print(output),
         Command::Idle(args) => idle::run(&args).await?.print(output),
         Command::Calls(args) => calls::run(&args).await?.print(output),

@@ -15,7 +15,8 @@ use crate::client::failure::Failure;
 use crate::client::session::Session;
 use crate::commands::package::archive;
 
-const TEMPLATE: &str = "bench";
+/// The name of the app and the template.
+pub const TEMPLATE: &str = "bench";
 const JOBS: &str = "/v1/customer/jobs";
 /// Where the program of [`prepare`]'s app lies in its folder.
 pub const PROGRAM: &str = "package/app/main";

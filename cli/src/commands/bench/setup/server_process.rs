@@ -23,7 +23,7 @@ const READY_MAX: Duration = Duration::from_secs(60);
 /// A server, killed and removed when it is dropped.
 pub struct World {
     folder: TempDir,
-    database: String,
+    settings: String,
     server: Child,
     pub session: Session,
     /// Where nodes call.
@@ -33,14 +33,19 @@ pub struct World {
 impl World {
     /// Starts a server with an empty data folder; on SQLite, unless a database is named.
     pub async fn start(database: Option<&str>) -> Result<Self, Failure> {
+        Self::start_with(&format!("database_url = {:?}\n", database.unwrap_or_default())).await
+    }
+
+    /// The same with these lines in its configuration.
+    pub async fn start_with(settings: &str) -> Result<Self, Failure> {
         let folder = tempfile::Builder::new().prefix("fanfold-bench-").tempdir();
         let folder =
             folder.map_err(|error| Failure::local("cannot make a temporary folder", error))?;
-        let database = database.unwrap_or_default().to_owned();
-        configure(folder.path(), &database, "/ip4/127.0.0.1/tcp/0")?;
+        let settings = settings.to_owned();
+        configure(folder.path(), &settings, "/ip4/127.0.0.1/tcp/0")?;
         let server = spawn(folder.path()).await?;
         let (session, endpoint) = open(folder.path())?;
-        Ok(Self { folder, database, server, session, addresses: endpoint.nodes })
+        Ok(Self { folder, settings, server, session, addresses: endpoint.nodes })
     }
 
     /// Kills the server as a loss of power would, starts it again where nodes expect it, and
@@ -58,7 +63,7 @@ impl World {
     /// Starts a server that was killed where nodes expect it; gives the time until it was ready.
     pub async fn restart(&mut self) -> Result<Duration, Failure> {
         let address = self.addresses.first().and_then(|address| address.split("/p2p/").next());
-        configure(self.folder.path(), &self.database, address.unwrap_or_default())?;
+        configure(self.folder.path(), &self.settings, address.unwrap_or_default())?;
         let start = Instant::now();
         self.server = spawn(self.folder.path()).await?;
         let time = start.elapsed();
@@ -113,11 +118,11 @@ impl World {
     }
 }
 
-fn configure(folder: &Path, database: &str, listen: &str) -> Result<(), Failure> {
+fn configure(folder: &Path, settings: &str, listen: &str) -> Result<(), Failure> {
     let data = data_folder(folder);
     let text = format!(
         "http_listen = \"127.0.0.1:0\"\np2p_listen = [{listen:?}]\ndata_dir = {data:?}\n\
-         database_url = {database:?}\npromotional_credits = \"1000000\"\n\
+         promotional_credits = \"1000000\"\n{settings}\
          [limits]\nrequests_per_minute = 100000000\n\
          [data]\nallow_private_addresses = true\n\
          [calls]\nat_once_per_workspace = 256\nat_once_per_host = 256\n"
