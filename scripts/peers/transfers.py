@@ -58,7 +58,7 @@ def s3_store(weed, folder):
             weed, "server", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             "-s3", f"-s3.config={config}", f"-s3.port={s3}", f"-master.port={master}",
             f"-volume.port={volume}", f"-filer.port={filer}", "-volume.max=1000",
-            "-master.volumeSizeLimitMB=1024",
+            "-master.volumeSizeLimitMB=1024", "-s3.port.iceberg=0", "-s3.port.lance=0",
         ],
         stdout=log,
         stderr=log,
@@ -121,7 +121,8 @@ def rclone_tool(binary, endpoint):
         f":s3,provider=Other,access_key_id={KEY},secret_access_key={SECRET},"
         f"endpoint='{endpoint}',no_check_bucket=true:bench/rclone"
     )
-    base = [binary, "copy", "--config", "/dev/null", "--transfers", str(AT_ONCE)]
+    # What is there from the round before is stored again.
+    base = [binary, "copy", "--ignore-times", "--config", "/dev/null", "--transfers", str(AT_ONCE)]
     return (lambda source: [*base, source, place], lambda to: [*base, place, to])
 
 

@@ -24,6 +24,7 @@ use server::coordinator::leases::{LiveInputs, LiveLease};
 use server::coordinator::{self, CheckedSync};
 use server::data::bucket::blob_key::{BlobKey, Whose};
 use server::data::bucket::caches::OpenedCached;
+use server::data::bucket::upload_links::UploadLink;
 use server::data::{self, ByteStream, Direct, Stored};
 use server::expressions::Evaluator;
 use server::p2p::Port;
@@ -57,8 +58,10 @@ pub struct State {
     pub results: Vec<TaskOutputs>,
     pub secrets: HashMap<(WorkspaceId, String), Secret>,
     pub syncs: Vec<CheckedSync>,
-    /// Bytes of results that were counted because they came with receipts.
-    pub small_bytes: u64,
+    /// Where nodes are told to store their results themselves.
+    pub upload_link: Option<UploadLink>,
+    /// Bytes of results that were counted because they came with receipts, or by a link.
+    pub counted_bytes: u64,
     /// Lines that were stored.
     pub logs: Vec<LogBatch>,
 }
@@ -232,9 +235,13 @@ impl Port for World {
         Ok(part(&bytes.ok_or_else(|| data::Error::NotFound(key.path()))?, range))
     }
 
-    async fn count_small(&self, _: WorkspaceId, _: RunId, bytes: u64) -> Result<(), data::Error> {
-        self.state().small_bytes += bytes;
+    async fn count_results(&self, _: WorkspaceId, _: RunId, bytes: u64) -> Result<(), data::Error> {
+        self.state().counted_bytes += bytes;
         Ok(())
+    }
+
+    async fn upload_link(&self, _: Lease, _: Stored) -> Result<Option<UploadLink>, data::Error> {
+        Ok(self.state().upload_link.clone())
     }
 
     async fn put(

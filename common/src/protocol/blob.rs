@@ -30,7 +30,8 @@ pub enum BlobRequest {
     /// A file of a cache at exactly this version, from byte `from` on.
     CacheFile { lease: Lease, cache: Cache, name: String, version: String, from: u64 },
     /// Stores a result file of a lease. Answered with `Ready` (then send `size` bytes and read a
-    /// second reply), or at once with `Stored`.
+    /// second reply), with `Upload` (then put them there, send `Uploaded` and read a second reply),
+    /// or at once with `Stored`.
     Put { lease: Lease, size: u64, digest: Digest },
 }
 
@@ -81,6 +82,12 @@ pub enum BlobReply {
     /// registry asks for nothing.
     PullToken(Option<Hidden>),
     Ready,
+    /// The bytes are to be put at this URL, whose store takes no others.
+    Upload {
+        url: String,
+        /// What the header [`super::CHECKSUM_HEADER`] must say.
+        checksum: String,
+    },
     Stored,
     /// The node does not hold the lease: as a rule the task was given to another node, or its run
     /// has ended.
@@ -97,6 +104,10 @@ pub enum BlobReply {
         message: String,
     },
 }
+
+/// What a node says when it has put a file where it was told to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uploaded;
 
 /// What one task runs, with the texts that are its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,7 +15,9 @@ mod receipt;
 mod signature;
 mod sync;
 
-pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Version};
+pub use blob::{
+    BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Uploaded, Version,
+};
 pub use contents::{Content, Contents, NotCarried};
 pub use log::{Level, LogBatch, LogLine, Stream};
 pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt};
@@ -25,8 +27,10 @@ pub use sync::{Assignment, Held, Inputs, Orders, Probe, Sample, Sync, Work, Work
 /// Request-response with CBOR: `Sync` → `Orders`.
 pub const SYNC_PROTOCOL: &str = "/fanfold/sync/7";
 /// A stream: frames (four bytes of length, big-endian, then postcard), then raw bytes.
-pub const BLOB_PROTOCOL: &str = "/fanfold/blob/3";
+pub const BLOB_PROTOCOL: &str = "/fanfold/blob/4";
 
+/// The header of an upload to a bucket that says its digest: base64 of the SHA-256, as S3 has it.
+pub const CHECKSUM_HEADER: &str = "x-amz-checksum-sha256";
 /// The most bytes of one blob frame.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
 /// The most bytes of a file's name.

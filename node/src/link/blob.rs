@@ -1,7 +1,6 @@
 //! Bytes to and from the server: one stream for each request.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -10,12 +9,12 @@ use common::protocol::{
     BLOB_PROTOCOL, BlobReply, BlobRequest, Cache, CacheFile, InputFile, Version,
 };
 use common::run::task::Lease;
-use futures::{AsyncReadExt as _, AsyncWriteExt as _, TryStreamExt as _};
+use futures::TryStreamExt as _;
 use libp2p::{Stream, StreamProtocol};
 use libp2p_stream::OpenStreamError;
 use reqwest::{StatusCode, header};
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use tokio::io::AsyncRead;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
@@ -26,17 +25,12 @@ use super::watched_reader::{self, WatchedReader};
 use super::{BucketError, Error, Link, bucket, frame};
 
 /// No byte for this time is a failure.
-const SILENCE: Duration = Duration::from_secs(60);
+pub(super) const SILENCE: Duration = Duration::from_secs(60);
 /// A bucket that gives no answer for this time is said to be away.
-const NOTICE: Duration = Duration::from_secs(5);
-/// How long the server may take to store what it was sent.
-const STORE_WAIT: Duration = Duration::from_secs(120);
-/// How long an early answer may take to arrive after the server stopped reading.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+pub(super) const NOTICE: Duration = Duration::from_secs(5);
 /// Times that a stream is opened again because it ended without an answer: a busy server drops
 /// streams that it could not take at once.
 const OPENS_MAX: u32 = 10;
-const PIECE_BYTES: usize = 64 * 1024;
 
 /// Bytes on their way in.
 pub struct Fetched {
@@ -48,8 +42,8 @@ pub struct Fetched {
 }
 
 /// A stream and its place among those that may be open.
-struct Channel {
-    stream: Stream,
+pub(super) struct Channel {
+    pub(super) stream: Stream,
     permit: OwnedSemaphorePermit,
 }
 
@@ -65,7 +59,10 @@ impl Link {
     }
 
     /// Notes whether the server's bucket is away, as far as this call tells.
-    async fn noted<T>(&self, call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(super) async fn noted<T>(
+        &self,
+        call: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let done = call.await;
         match &done {
             Ok(_) => self.note_bucket(false),
@@ -90,7 +87,7 @@ impl Link {
         answer.await
     }
 
-    fn note_bucket(&self, is_away: bool) {
+    pub(super) fn note_bucket(&self, is_away: bool) {
         watched_reader::note(&self.shared.is_bucket_away, is_away);
     }
 
@@ -146,6 +143,7 @@ impl Link {
             | BlobReply::Secrets(_)
             | BlobReply::PullToken(_)
             | BlobReply::Ready
+            | BlobReply::Upload { .. }
             | BlobReply::Stored
             | BlobReply::Outdated
             | BlobReply::BucketAway
@@ -154,58 +152,8 @@ impl Link {
         }
     }
 
-    /// Stores a result file. Storing the same file again is cheap and does no harm.
-    pub async fn put(
-        &self,
-        lease: Lease,
-        size: u64,
-        digest: Digest,
-        file: &Path,
-    ) -> Result<(), Error> {
-        self.noted(self.put_once(lease, size, digest, file)).await
-    }
-
-    async fn put_once(
-        &self,
-        lease: Lease,
-        size: u64,
-        digest: Digest,
-        file: &Path,
-    ) -> Result<(), Error> {
-        let (channel, reply) = self.ask(&BlobRequest::Put { lease, size, digest }).await?;
-        match reply {
-            BlobReply::Stored => return Ok(()),
-            BlobReply::Ready => {}
-            BlobReply::Listing { .. }
-            | BlobReply::Bytes { .. }
-            | BlobReply::Redirect { .. }
-            | BlobReply::Secrets(_)
-            | BlobReply::PullToken(_)
-            | BlobReply::Outdated
-            | BlobReply::BucketAway
-            | BlobReply::Refused { .. }
-            | BlobReply::NoSource { .. } => return Err(unexpected(reply)),
-        }
-        let (mut from, to) = channel.stream.split();
-        let mut answer = std::pin::pin!(frame::read::<BlobReply>(&mut from));
-        // The server may answer before it has read everything: when its disk is full, for one.
-        let reply = tokio::select! {
-            biased;
-            reply = &mut answer => reply,
-            sent = send(file, size, to) => match sent {
-                Ok(_open) => within(STORE_WAIT, answer).await,
-                Err(Error::Io(error)) if was_dropped(&error) => {
-                    within(LAST_WORDS, answer).await.map_err(|_| Error::Io(error))
-                }
-                Err(error) => Err(error),
-            },
-        };
-        let reply = reply?;
-        if reply == BlobReply::Stored { Ok(()) } else { Err(unexpected(reply)) }
-    }
-
     /// Opens a stream, asks, and reads the reply. A refusal is an error.
-    async fn ask(&self, request: &BlobRequest) -> Result<(Channel, BlobReply), Error> {
+    pub(super) async fn ask(&self, request: &BlobRequest) -> Result<(Channel, BlobReply), Error> {
         let mut opens = 0;
         loop {
             let mut channel = self.open().await?;
@@ -303,30 +251,7 @@ fn is_another(response: &reqwest::Response, version: &Version) -> bool {
     response.status() == StatusCode::PRECONDITION_FAILED || response.status().is_success() && other
 }
 
-/// Sends exactly `size` bytes of a file, and gives the stream back so that it stays open.
-async fn send<W: futures::AsyncWrite + Unpin>(
-    file: &Path,
-    size: u64,
-    mut to: W,
-) -> Result<W, Error> {
-    let mut file = tokio::fs::File::open(file).await?;
-    let mut piece = vec![0; PIECE_BYTES];
-    let mut left = size;
-    while left > 0 {
-        let room = usize::try_from(left).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
-        let n = file.read(&mut piece[..room]).await?;
-        if n == 0 {
-            let short = io::Error::new(io::ErrorKind::InvalidData, "the file has become shorter");
-            return Err(Error::Io(short));
-        }
-        within(SILENCE, async { Ok(to.write_all(&piece[..n]).await?) }).await?;
-        left -= n as u64;
-    }
-    within(SILENCE, async { Ok(to.flush().await?) }).await?;
-    Ok(to)
-}
-
-async fn within<T>(
+pub(super) async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Error>>,
 ) -> Result<T, Error> {
@@ -334,7 +259,7 @@ async fn within<T>(
 }
 
 /// Whether this is how a stream looks that the server dropped.
-fn was_dropped(error: &io::Error) -> bool {
+pub(super) fn was_dropped(error: &io::Error) -> bool {
     use io::ErrorKind as K;
     matches!(
         error.kind(),
@@ -342,7 +267,7 @@ fn was_dropped(error: &io::Error) -> bool {
     )
 }
 
-fn unexpected(reply: BlobReply) -> Error {
+pub(super) fn unexpected(reply: BlobReply) -> Error {
     match reply {
         BlobReply::Refused { message, again } => Error::Refused { message, again },
         BlobReply::NoSource { message } => Error::Source(message),
@@ -353,7 +278,9 @@ fn unexpected(reply: BlobReply) -> Error {
         BlobReply::Redirect { .. } => Error::Protocol("an unexpected redirect".to_owned()),
         BlobReply::Secrets(_) => Error::Protocol("unexpected secrets".to_owned()),
         BlobReply::PullToken(_) => Error::Protocol("an unexpected token".to_owned()),
-        BlobReply::Ready => Error::Protocol("an unexpected go-ahead".to_owned()),
+        BlobReply::Ready | BlobReply::Upload { .. } => {
+            Error::Protocol("an unexpected go-ahead".to_owned())
+        }
         BlobReply::Stored => Error::Protocol("an unexpected receipt".to_owned()),
     }
 }

@@ -6,6 +6,7 @@ mod blob;
 mod bucket;
 mod exact_reader;
 mod frame;
+mod results;
 mod swarm;
 mod tcp;
 mod trouble;

@@ -2,16 +2,20 @@
 //!
 //! The coordinator writes here after each commit; the p2p hub reads for each blob request.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use common::data::chunk_table::ChunkTable;
 use common::data::location::Source;
+use common::digest::Digest;
 use common::ids::NodeId;
 use common::market::{Frozen, LeaseChange, Market};
 use common::plan::{BlockId, Container, Phase, Reads};
 use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
+
+/// The most links that one attempt gets; the files of more pass through the server.
+const LINKS_MAX: usize = 1024;
 
 /// A lease in force.
 pub struct LiveLease {
@@ -91,12 +95,27 @@ impl AttemptLog {
 #[derive(Debug, Default)]
 pub struct Stored(Mutex<Amount>);
 
-#[derive(Debug, Default, Clone, Copy)]
+#[derive(Debug, Default, Clone)]
 struct Amount {
     files: usize,
     bytes: u64,
     /// Of results that came with a receipt.
     small: u64,
+    /// Files for which a link was given, by which they may come at any time.
+    linked: HashSet<Digest>,
+}
+
+/// Whether a file may be stored by a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// Yes, and it is counted from now on, whether it comes or not.
+    New,
+    /// Yes, and it has been counted.
+    Again,
+    /// There are enough links.
+    Many,
+    /// There is no room for it.
+    Full,
 }
 
 impl Stored {
@@ -107,8 +126,34 @@ impl Stored {
         if amount.files >= files_max || sum > bytes_max {
             return false;
         }
-        *amount = Amount { files: amount.files + 1, bytes: sum, ..*amount };
+        (amount.files, amount.bytes) = (amount.files + 1, sum);
         true
+    }
+
+    /// Makes room for one more file, for which a link is given.
+    pub fn link(&self, file: Digest, bytes: u64, files_max: usize, bytes_max: u64) -> Linked {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if amount.linked.contains(&file) {
+            return Linked::Again;
+        }
+        let sum = amount.bytes.saturating_add(bytes);
+        if amount.files >= files_max || sum > bytes_max {
+            return Linked::Full;
+        }
+        if amount.linked.len() == LINKS_MAX {
+            return Linked::Many;
+        }
+        amount.linked.insert(file);
+        (amount.files, amount.bytes) = (amount.files + 1, sum);
+        Linked::New
+    }
+
+    /// A link was not given.
+    pub fn unlink(&self, file: Digest, bytes: u64) {
+        let was_linked = self.0.lock().unwrap_or_else(PoisonError::into_inner).linked.remove(&file);
+        if was_linked {
+            self.give_back(bytes);
+        }
     }
 
     /// How many bytes, of those that came with a receipt, are not counted yet: a receipt may come

@@ -45,6 +45,7 @@ use bucket::blob_key::BlobKey;
 use bucket::checked::Checked;
 use bucket::links::{Holder, LinkError, Linked, Links, OpenedLink};
 use bucket::upload::Expected;
+use bucket::upload_links::UploadLink;
 pub use error::Error;
 use pace::{Pace, Side};
 use source::Reader;
@@ -217,6 +218,15 @@ impl Data {
         self.put_verified(key, expected, bytes).await?;
         room.keep();
         Ok(())
+    }
+
+    /// Where the bucket itself takes a result, and nothing else; `None` where it cannot.
+    pub async fn result_link(
+        &self,
+        key: &BlobKey,
+        expected: Stored,
+    ) -> Result<Option<UploadLink>, Error> {
+        self.bucket.upload_link(key, expected).await
     }
 
     /// The size of an object of the bucket; `None` where the bucket does not have it.

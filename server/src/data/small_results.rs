@@ -28,11 +28,11 @@ impl Data {
         Ok(small_results::of_tasks(&self.db, run, stage, tasks).await?)
     }
 
-    /// Counts results of a run that are kept in the database against its workspace's quota.
+    /// Counts results of a run whose bytes do not pass through here against its workspace's quota.
     ///
     /// # Errors
     /// `Full` where there is no room for them.
-    pub async fn count_small(
+    pub async fn count_results(
         &self,
         owner: WorkspaceId,
         run: RunId,
@@ -190,11 +190,11 @@ mod tests {
         let data = open(&fresh.db, data::Bucket::Folder(folder.path().to_owned())).await;
         let run = RunId::new(Uuid::now_v7());
 
-        data.count_small(OWNER, run, 1 << 29).await.unwrap();
-        let more = data.count_small(OWNER, run, (1 << 29) + 1).await;
+        data.count_results(OWNER, run, 1 << 29).await.unwrap();
+        let more = data.count_results(OWNER, run, (1 << 29) + 1).await;
 
         assert!(matches!(more, Err(Error::Full(_))), "{more:?}");
         data.purge_run(run).await.unwrap();
-        data.count_small(OWNER, run, (1 << 29) + 1).await.unwrap();
+        data.count_results(OWNER, run, (1 << 29) + 1).await.unwrap();
     }
 }

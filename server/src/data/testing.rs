@@ -5,11 +5,14 @@ pub mod azure;
 
 use std::sync::{Arc, Mutex};
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use common::data::location::{Cloud, Identity, Provider, Source, UploadedFile};
 use common::data::object_list::Objects;
 use common::digest::Digest;
 use common::ids::{RunId, WorkspaceId};
+use common::protocol::CHECKSUM_HEADER;
 use common::run::task::{Lease, TaskRef};
 use common::secret::SecretId;
 use common::testing::PROCESS;
@@ -129,6 +132,15 @@ pub struct S3Server {
 
 impl S3Server {
     pub async fn start() -> Self {
+        Self::start_with(true).await
+    }
+
+    /// The same that stores bytes before it finds that they are not those of their digest.
+    pub async fn start_careless() -> Self {
+        Self::start_with(false).await
+    }
+
+    async fn start_with(checks_first: bool) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("main")).unwrap();
         let files = s3s_fs::FileSystem::new(root.path()).unwrap();
@@ -142,8 +154,17 @@ impl S3Server {
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
                 let service = service.clone();
+                let answer = hyper::service::service_fn(move |request| {
+                    let service = service.clone();
+                    async move {
+                        match checked(request, checks_first).await {
+                            Some(request) => service.call(request).await,
+                            None => Ok(bad_digest()),
+                        }
+                    }
+                });
                 let serve = hyper::server::conn::http1::Builder::new()
-                    .serve_connection(TokioIo::new(socket), service);
+                    .serve_connection(TokioIo::new(socket), answer);
                 tokio::spawn(serve);
             }
         });
@@ -183,15 +204,40 @@ impl S3Server {
     }
 
     pub fn options(&self) -> super::Bucket {
+        Self::options_at(&self.endpoint)
+    }
+
+    /// The same of a server at this address.
+    pub fn options_at(endpoint: &str) -> super::Bucket {
         let KeyPair { access_key, secret_key } = Self::keys();
         super::Bucket::S3 {
             bucket: "main".into(),
             region: "us-east-1".into(),
-            endpoint: Some(self.endpoint.clone()),
+            endpoint: Some(endpoint.to_owned()),
             access_key,
             secret_key,
         }
     }
+}
+
+/// A request, unless its bytes are others than those of its digest: s3s-fs stores them first, and
+/// checks them then.
+async fn checked(
+    request: hyper::Request<hyper::body::Incoming>,
+    checks_first: bool,
+) -> Option<hyper::Request<s3s::Body>> {
+    let sum = request.headers().get(CHECKSUM_HEADER).cloned().filter(|_| checks_first);
+    let Some(sum) = sum else { return Some(request.map(s3s::Body::from)) };
+    let (head, body) = request.into_parts();
+    let bytes = s3s::Body::from(body).store_all_limited(1 << 30).await.ok()?;
+    let is_right = BASE64_STANDARD.encode(Digest::of(&bytes).bytes()).as_bytes() == sum.as_bytes();
+    is_right.then(|| hyper::Request::from_parts(head, s3s::Body::from(bytes)))
+}
+
+fn bad_digest() -> hyper::Response<s3s::Body> {
+    let mut response = hyper::Response::new(s3s::Body::empty());
+    *response.status_mut() = hyper::StatusCode::BAD_REQUEST;
+    response
 }
 
 /// A web server on loopback that answers each request with the bytes that `answer` makes of its

@@ -17,6 +17,7 @@ use crate::coordinator::leases::{Leases, LiveLease};
 use crate::coordinator::{self, CheckedSync, Coordinator};
 use crate::data::bucket::blob_key::{BlobKey, Whose};
 use crate::data::bucket::caches::OpenedCached;
+use crate::data::bucket::upload_links::UploadLink;
 use crate::data::{self, ByteStream, Data, Direct, Stored};
 use crate::expressions::Evaluator;
 use crate::logs::writer::LogWriter;
@@ -125,13 +126,20 @@ pub trait Port: Clone + Send + Sync + 'static {
         range: Range<u64>,
     ) -> impl Future<Output = Result<ByteStream, data::Error>> + Send;
 
-    /// Counts results of a workspace's run whose bytes came with a receipt.
-    fn count_small(
+    /// Counts results of a workspace's run that came with a receipt, or come by a link.
+    fn count_results(
         &self,
         owner: WorkspaceId,
         run: RunId,
         bytes: u64,
     ) -> impl Future<Output = Result<(), data::Error>> + Send;
+
+    /// Where a node can store a result itself; `None` where it has to send it here.
+    fn upload_link(
+        &self,
+        lease: Lease,
+        expected: Stored,
+    ) -> impl Future<Output = Result<Option<UploadLink>, data::Error>> + Send;
 
     /// Stores a result of a workspace's run.
     fn put(
@@ -261,14 +269,23 @@ impl Port for Parts {
         self.data.get_result(key, *digest, &name, range).await
     }
 
-    async fn count_small(
+    async fn count_results(
         &self,
         owner: WorkspaceId,
         run: RunId,
         bytes: u64,
     ) -> Result<(), data::Error> {
-        let counted = self.data.count_small(owner, run, bytes).await;
+        let counted = self.data.count_results(owner, run, bytes).await;
         self.end_if_full(run, counted).await
+    }
+
+    async fn upload_link(
+        &self,
+        lease: Lease,
+        expected: Stored,
+    ) -> Result<Option<UploadLink>, data::Error> {
+        let key = BlobKey::Result { lease, digest: expected.digest };
+        self.data.result_link(&key, expected).await
     }
 
     async fn put(

@@ -185,16 +185,50 @@ async fn inline_keys_of_a_descriptor_work_and_are_never_shown_again() -> Result<
     .await
 }
 
-#[tokio::test]
-async fn servers_bucket_may_be_on_s3_and_nodes_read_it_directly() -> Result<()> {
-    let s3 = S3::start().await?;
-    let shape = Shape::nodes(2)
+/// Two nodes, and a server whose own bucket is there.
+fn on_s3(s3: &S3) -> Shape {
+    Shape::nodes(2)
         .set("DATA__S3__BUCKET", BUCKET)
         .set("DATA__S3__REGION", "us-east-1")
         .set("DATA__S3__ENDPOINT", &s3.endpoint)
         .set("DATA__S3__ACCESS_KEY", ACCESS_KEY)
-        .set("DATA__S3__SECRET_KEY", SECRET_KEY);
-    Market::open(shape, async |_, client| {
+        .set("DATA__S3__SECRET_KEY", SECRET_KEY)
+}
+
+#[tokio::test]
+async fn large_results_are_put_into_the_servers_bucket_by_the_nodes() -> Result<()> {
+    const CHUNK: usize = 100_000;
+
+    let s3 = S3::start().await?;
+    Market::open(on_s3(&s3), async |_, client| {
+        push_copy(&client, "bytes", "concat").await?;
+        let line = sample(1).into_bytes();
+        let input = Bytes::from(line.into_iter().cycle().take(4 * CHUNK).collect::<Vec<_>>());
+        let order = copy(plain("file"), plain("bucket"), json!({"chunk_bytes": CHUNK}));
+        let id = client.create(order).await?;
+        client.upload(&id, input.clone()).await?;
+        let before = s3.signed_writes();
+
+        client.run(&id).await?;
+        client.reached(&id, COMPLETE).await?;
+
+        let results = client.results(&id).await?;
+        assert!(results["result.txt"] == input, "the same bytes in the same order");
+        // Two more find out whether the store checks digests.
+        assert!(s3.signed_writes() - before >= 4 + 2, "{}", s3.signed_writes() - before);
+        let metrics = reqwest::get(format!("{}/metrics", client.url)).await?.text().await?;
+        let passed = metrics.lines().find(|line| line.contains("\"node_result\""));
+        let passed = passed.context("the bytes of results that passed the server")?;
+        assert!(passed.ends_with(" 0"), "{passed}");
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn servers_bucket_may_be_on_s3_and_nodes_read_it_directly() -> Result<()> {
+    let s3 = S3::start().await?;
+    Market::open(on_s3(&s3), async |_, client| {
         push_word_count(&client).await?;
         let input = sample(500);
 

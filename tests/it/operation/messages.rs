@@ -117,7 +117,7 @@ async fn result_that_travels_with_its_receipt_is_counted_once_and_needs_no_objec
     assert!(fault(2).contains("none of its results"), "{}", fault(2));
     // That one of another lease came along does not help.
     assert!(fault(3).contains("is not stored"), "{}", fault(3));
-    assert_eq!(state.small_bytes, 5);
+    assert_eq!(state.counted_bytes, 5);
     assert!(state.objects.is_empty());
     Ok(())
 }

@@ -6,3 +6,4 @@ mod messages;
 mod metrics;
 mod operators;
 mod traces;
+mod uploads;

@@ -6,8 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use common::digest::Digest;
+use common::protocol::CHECKSUM_HEADER;
 use hyper::body::Incoming;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -18,6 +22,8 @@ use tokio::sync::watch;
 pub const ACCESS_KEY: &str = "AKFANFOLDTEST";
 pub const SECRET_KEY: &str = "very/secret+key";
 pub const BUCKET: &str = "main";
+/// Far more than a test uploads at once.
+const UPLOAD_BYTES_MAX: usize = 256 << 20;
 
 pub struct S3 {
     root: TempDir,
@@ -27,6 +33,7 @@ pub struct S3 {
     gate: watch::Sender<bool>,
     writes: Arc<AtomicUsize>,
     signed_reads: Arc<AtomicUsize>,
+    signed_writes: Arc<AtomicUsize>,
     archived: Arc<AtomicBool>,
 }
 
@@ -51,7 +58,8 @@ impl S3 {
         let endpoint = format!("http://{address}");
         let (gate, open) = watch::channel(true);
         let (writes, signed_reads) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
-        let counters = (Arc::clone(&writes), Arc::clone(&signed_reads));
+        let signed_writes = Arc::<AtomicUsize>::default();
+        let counters = (Arc::clone(&writes), Arc::clone(&signed_reads), Arc::clone(&signed_writes));
         let archived = Arc::<AtomicBool>::default();
         let refuses = Arc::clone(&archived);
         tokio::spawn(async move {
@@ -60,20 +68,25 @@ impl S3 {
                 let refuses = Arc::clone(&refuses);
                 let answer = service_fn(move |request: Request<Incoming>| {
                     let (service, mut open) = (service.clone(), open.clone());
-                    let (writes, reads) = counters.clone();
+                    let (writes, reads, signed_writes) = counters.clone();
                     let refuses = refuses.load(Ordering::SeqCst);
                     async move {
+                        let by_link = request.uri().query().is_some_and(is_signed);
                         if request.method() == Method::PUT {
                             writes.fetch_add(1, Ordering::SeqCst);
+                            signed_writes.fetch_add(usize::from(by_link), Ordering::SeqCst);
                             // The sender lives as long as the server is wanted.
                             let _ = open.wait_for(|open| *open).await;
-                        } else if request.uri().query().is_some_and(is_signed) {
+                        } else if by_link {
                             reads.fetch_add(1, Ordering::SeqCst);
                             if refuses {
                                 return Ok(in_archive());
                             }
                         }
-                        Service::call(&service, request).await
+                        match checked(request).await {
+                            Ok(request) => service.call(request).await,
+                            Err(refused) => Ok(refused),
+                        }
                     }
                 });
                 let serve = hyper::server::conn::http1::Builder::new()
@@ -82,7 +95,17 @@ impl S3 {
             }
         });
         let bucket = bucket.to_owned();
-        Ok(Self { root, bucket, address, endpoint, gate, writes, signed_reads, archived })
+        Ok(Self {
+            root,
+            bucket,
+            address,
+            endpoint,
+            gate,
+            writes,
+            signed_reads,
+            signed_writes,
+            archived,
+        })
     }
 
     /// From now on writes wait.
@@ -102,6 +125,11 @@ impl S3 {
     /// Reads by a pre-signed URL.
     pub fn signed_reads(&self) -> usize {
         self.signed_reads.load(Ordering::SeqCst)
+    }
+
+    /// Writes by a pre-signed URL.
+    pub fn signed_writes(&self) -> usize {
+        self.signed_writes.load(Ordering::SeqCst)
     }
 
     /// From now on objects can be listed and looked at, and not be read: they are in an archive.
@@ -129,6 +157,27 @@ impl S3 {
             "name": name, "bucketName": self.bucket, "cloudRegion": "us-east-1",
             "endpoint": self.endpoint, "accessKey": ACCESS_KEY, "secretKey": SECRET_KEY,
         }})
+    }
+}
+
+/// A request, unless its bytes are others than those of its digest: s3s-fs stores them first, and
+/// checks them then.
+async fn checked(request: Request<Incoming>) -> Result<Request<s3s::Body>, Response<s3s::Body>> {
+    let Some(sum) = request.headers().get(CHECKSUM_HEADER).cloned() else {
+        return Ok(request.map(s3s::Body::from));
+    };
+    let (head, body) = request.into_parts();
+    let bytes = s3s::Body::from(body).store_all_limited(UPLOAD_BYTES_MAX).await;
+    let of = |bytes: &[u8]| BASE64_STANDARD.encode(Digest::of(bytes).bytes());
+    match bytes {
+        Ok(bytes) if of(&bytes).as_bytes() == sum.as_bytes() => {
+            Ok(Request::from_parts(head, s3s::Body::from(bytes)))
+        }
+        Ok(_) | Err(_) => {
+            let mut response = Response::new(s3s::Body::empty());
+            *response.status_mut() = StatusCode::BAD_REQUEST;
+            Err(response)
+        }
     }
 }
 

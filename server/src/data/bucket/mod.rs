@@ -8,6 +8,7 @@ pub(super) mod download;
 pub mod links;
 pub(super) mod sums;
 pub(super) mod upload;
+pub mod upload_links;
 pub mod verify;
 
 use std::ops::Range;
@@ -30,6 +31,7 @@ use super::cloud::Connector;
 use super::{ByteStream, Error, Stat, Stored, ssrf_guard};
 use blob_key::BlobKey;
 use upload::{Expected, Target};
+use upload_links::DigestCheck;
 
 /// A folder of the bucket in which nothing is kept.
 const PROBED: &str = "readyz";
@@ -49,7 +51,7 @@ pub struct Bucket {
 #[derive(Clone)]
 enum Kind {
     Folder(PathBuf),
-    S3(Arc<AmazonS3>),
+    S3(Arc<AmazonS3>, Arc<DigestCheck>),
 }
 
 impl Bucket {
@@ -77,12 +79,13 @@ impl Bucket {
                         retry_timeout: RETRY_TIMEOUT,
                         ..RetryConfig::default()
                     })
-                    .with_http_connector(Connector(client));
+                    .with_http_connector(Connector(client.clone()));
                 if let Some(endpoint) = endpoint {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
                 }
                 let store = Arc::new(builder.build()?);
-                Ok(Self { store: store.clone(), kind: Kind::S3(store) })
+                let check = Arc::new(DigestCheck::new(client));
+                Ok(Self { store: store.clone(), kind: Kind::S3(store, check) })
             }
         }
     }
@@ -109,7 +112,7 @@ impl Bucket {
     ) -> Result<Stored, Error> {
         let target = match &self.kind {
             Kind::Folder(_) => Target::Folder,
-            Kind::S3(_) => Target::Cloud,
+            Kind::S3(..) => Target::Cloud,
         };
         let path = path(key)?;
         self.attended(upload::put(self.store.as_ref(), target, &path, expected, bytes)).await
@@ -120,7 +123,7 @@ impl Bucket {
         match self.kind {
             // What is wrong with a folder shows at once.
             Kind::Folder(_) => work.await,
-            Kind::S3(_) => attended::attended(|| self.probe(), work).await,
+            Kind::S3(..) => attended::attended(|| self.probe(), work).await,
         }
     }
 
@@ -234,7 +237,7 @@ impl Bucket {
         file_name: Option<&str>,
         lives: Duration,
     ) -> Result<Option<String>, Error> {
-        let Kind::S3(store) = &self.kind else { return Ok(None) };
+        let Kind::S3(store, _) = &self.kind else { return Ok(None) };
         let mut options = SignedUrlOptions::default();
         if let Some(name) = file_name {
             let disposition = links::disposition(name);

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use common::error_chain::chain;
 use common::ids::{NodeId, RunId};
 use common::plan::CHUNK_FILE;
-use common::protocol::{BlobReply, BlobRequest, InputFile, OUTPUTS_MAX};
+use common::protocol::{BlobReply, BlobRequest, InputFile};
 use common::run::task::{Lease, StageNo};
-use futures::AsyncReadExt as _;
 use futures::io::BufWriter;
 use libp2p::{PeerId, Stream};
-use tokio::time::timeout;
 
 use super::frame::{self, Error};
 use super::known_results::Stored;
@@ -21,7 +19,7 @@ use super::result_index;
 use super::result_index::Results;
 use super::source;
 use super::source::Found;
-use super::transfer::{close, incoming, patience, read_request, say, send, send_list};
+use super::transfer::{close, read_request, say, send, send_list};
 use crate::coordinator::leases::{LiveInputs, LiveLease};
 use crate::data;
 use crate::data::bucket::blob_key::BlobKey;
@@ -30,7 +28,6 @@ use crate::p2p::backend::Port;
 use crate::p2p::peer_limits::PeerLimit;
 use crate::p2p::peers::Peers;
 use crate::p2p::refusal::Refusal;
-use crate::p2p::sync::receipts::RESULTS_BYTES_MAX;
 
 /// Transfers of one node, and of all.
 const TRANSFERS_PER_PEER_MAX: usize = 8;
@@ -44,7 +41,7 @@ pub struct Blobs<P> {
     pub results: Results<P>,
     /// Only those who hold a lease are let in here.
     transfers: PeerLimit,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 impl<P: Port> Blobs<P> {
@@ -96,7 +93,7 @@ impl<P: Port> Blobs<P> {
         let found = match request {
             BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
             BlobRequest::Put { size, digest, .. } => {
-                return self.put(&live, lease, data::Stored { size, digest }, stream).await;
+                return self.take_result(&live, lease, data::Stored { size, digest }, stream).await;
             }
             BlobRequest::Package { from, .. } => source::package(&self.port, &live, from).await,
             BlobRequest::Image { n, from, .. } => source::image(&self.port, &live, n, from).await,
@@ -207,62 +204,6 @@ impl<P: Port> Blobs<P> {
         }
         Ok(close(&mut stream).await?)
     }
-
-    /// Takes a result file.
-    async fn put(
-        &self,
-        live: &LiveLease,
-        lease: Lease,
-        expected: data::Stored,
-        mut stream: Stream,
-    ) -> Result<(), Ended> {
-        let data::Stored { size, digest } = expected;
-        let key = BlobKey::Result { lease, digest };
-        match self.is_stored(&key, lease, expected).await {
-            Ok(true) => {
-                self.stored.remember(lease, digest, size);
-                say(&mut stream, &BlobReply::Stored).await?;
-                return Ok(close(&mut stream).await?);
-            }
-            Ok(false) => {}
-            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
-        }
-        let Some(room) = Room::reserve(live, size) else {
-            let message = format!(
-                "more results than {OUTPUTS_MAX} files or {RESULTS_BYTES_MAX} bytes together"
-            );
-            return Err(Ended::Refused(Refusal::never(message), stream));
-        };
-        say(&mut stream, &BlobReply::Ready).await?;
-        let (from, mut to) = stream.split();
-        let bytes = incoming(from, size);
-        let bytes = Box::pin(self.metrics.transfers.counted(TransferKind::NodeResult, bytes));
-        let put = self.port.put(live.spec.workspace, lease, expected, bytes);
-        let reply = match timeout(patience(size), put).await {
-            Ok(Ok(())) => {
-                room.keep();
-                self.stored.remember(lease, digest, size);
-                BlobReply::Stored
-            }
-            Ok(Err(error)) => Refusal::from(error).into(),
-            Err(_) => Refusal::later("the transfer took too long").into(),
-        };
-        say(&mut to, &reply).await?;
-        Ok(close(&mut to).await?)
-    }
-
-    /// Whether a file is stored already.
-    async fn is_stored(
-        &self,
-        key: &BlobKey,
-        lease: Lease,
-        expected: data::Stored,
-    ) -> Result<bool, Refusal> {
-        if self.stored.has(lease, expected.digest, expected.size) {
-            return Ok(true);
-        }
-        Ok(self.port.size(key).await? == Some(expected.size))
-    }
 }
 
 /// What the bytes are that a request moves.
@@ -281,32 +222,8 @@ const fn kind_of(request: &BlobRequest) -> TransferKind {
     }
 }
 
-/// Room for a file that is on its way; given back unless the file is kept.
-struct Room<'a> {
-    live: &'a LiveLease,
-    bytes: u64,
-}
-
-impl<'a> Room<'a> {
-    fn reserve(live: &'a LiveLease, bytes: u64) -> Option<Self> {
-        let fits = live.stored.reserve(bytes, OUTPUTS_MAX, RESULTS_BYTES_MAX);
-        fits.then_some(Self { live, bytes })
-    }
-
-    fn keep(self) {
-        // It holds nothing of its own.
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        self.live.stored.give_back(self.bytes);
-    }
-}
-
 /// Why a request was not answered with what it asked for.
-enum Ended {
+pub(super) enum Ended {
     /// The peer went, or what was being sent broke off.
     Stream(Error),
     /// The peer is owed a reply.

@@ -79,7 +79,7 @@ async fn judge_success<P: Port>(
     let bytes = contents.bytes() as u64;
     let uncounted = live.stored.uncounted(bytes);
     if uncounted > 0 {
-        port.count_small(live.spec.workspace, lease.task.run, uncounted).await?;
+        port.count_results(live.spec.workspace, lease.task.run, uncounted).await?;
         live.stored.set_counted(bytes);
     }
     Ok(None)

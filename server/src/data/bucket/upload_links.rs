@@ -1,0 +1,222 @@
+//! Links by which a node stores a result in the bucket itself, so that its bytes do not pass the
+//! server. A link is bound to the digest of the bytes: the store refuses others.
+//!
+//! Not every store that speaks S3's language checks digests. So one that does not is found out
+//! before the first link is given, by a try to store other bytes than those of the digest.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use common::digest::Digest;
+use common::error_chain::chain;
+use common::protocol::CHECKSUM_HEADER;
+use object_store::ObjectStoreExt as _;
+use object_store::aws::AmazonS3;
+use object_store::path::Path;
+use object_store::signer::{SignedUrlOptions, Signer as _};
+use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{Method, StatusCode};
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::blob_key::BlobKey;
+use super::{Bucket, Kind, PROBED, path, unless_missing};
+use crate::data::{Error, Stored};
+
+/// How long an upload may take to begin.
+const LIVES: Duration = Duration::from_secs(15 * 60);
+/// The most bytes that S3 takes at once. Larger results go through the server, in parts.
+const BYTES_MAX: u64 = 5 << 30;
+/// How long the answers of a probe may take, and when another is made after one without them.
+const PROBE_MAX: Duration = Duration::from_secs(5);
+const PROBE_PAUSE: Duration = Duration::from_secs(60);
+
+/// Where the bytes of a result are to be put.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UploadLink {
+    pub url: String,
+    /// What the header [`CHECKSUM_HEADER`] must say.
+    pub checksum: String,
+}
+
+/// Whether a store refuses bytes that are not those of their digest.
+pub(super) struct DigestCheck {
+    client: reqwest::Client,
+    known: Mutex<Known>,
+    /// Held by who finds it out.
+    turn: tokio::sync::Mutex<()>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Known {
+    /// Not asked, or the store did not answer; it is asked again then.
+    Not(Option<Instant>),
+    Checks(bool),
+}
+
+impl DigestCheck {
+    pub fn new(client: reqwest::Client) -> Self {
+        Self { client, known: Mutex::new(Known::Not(None)), turn: tokio::sync::Mutex::default() }
+    }
+
+    async fn is_made(&self, store: &AmazonS3) -> bool {
+        if let Some(checks) = self.known() {
+            return checks;
+        }
+        let _turn = self.turn.lock().await;
+        if let Some(checks) = self.known() {
+            return checks;
+        }
+        let known = match tokio::time::timeout(PROBE_MAX, self.probe(store)).await {
+            Ok(Ok(checks)) => {
+                if !checks {
+                    tracing::warn!(
+                        "the bucket's store does not check the digests of what is put there: \
+                         results pass through this server"
+                    );
+                }
+                Known::Checks(checks)
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(error = %chain(&error), "digests of the bucket were not probed");
+                Known::Not(Some(Instant::now() + PROBE_PAUSE))
+            }
+            Err(_) => Known::Not(Some(Instant::now() + PROBE_PAUSE)),
+        };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+        matches!(known, Known::Checks(true))
+    }
+
+    /// What is known; false while it is too early to ask again.
+    fn known(&self) -> Option<bool> {
+        match *self.known.lock().unwrap_or_else(PoisonError::into_inner) {
+            Known::Checks(checks) => Some(checks),
+            Known::Not(Some(again)) if Instant::now() < again => Some(false),
+            Known::Not(_) => None,
+        }
+    }
+
+    /// Stores other bytes than those of a digest, and then the right ones.
+    async fn probe(&self, store: &AmazonS3) -> Result<bool, Error> {
+        let at = Path::from(format!("{PROBED}/{}", Uuid::now_v7()));
+        let UploadLink { url, checksum } = link(store, &at, Digest::of(b"right")).await?;
+        let put = async |body: &'static str| {
+            let request = self.client.put(&url).header(CHECKSUM_HEADER, &checksum).body(body);
+            Ok::<_, Error>(request.send().await.map_err(std::io::Error::other)?.status())
+        };
+        let wrong = answered(put("wrong").await?)?;
+        // Some say that it is wrong, and keep it.
+        let is_kept = wrong.is_success() || unless_missing(store.head(&at).await)?.is_some();
+        let right = answered(put("right").await?)?;
+        unless_missing(store.delete(&at).await)?;
+        Ok(!is_kept && right.is_success())
+    }
+}
+
+/// A status that says something of the request, and not of a store in trouble.
+fn answered(status: StatusCode) -> Result<StatusCode, Error> {
+    match status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
+        true => Err(std::io::Error::other(format!("the store answers {status}")).into()),
+        false => Ok(status),
+    }
+}
+
+impl Bucket {
+    /// A link at which the store itself takes these bytes and no others, or `None` where it cannot.
+    pub async fn upload_link(
+        &self,
+        key: &BlobKey,
+        Stored { size, digest }: Stored,
+    ) -> Result<Option<UploadLink>, Error> {
+        let Kind::S3(store, check) = &self.kind else { return Ok(None) };
+        if size > BYTES_MAX || !check.is_made(store).await {
+            return Ok(None);
+        }
+        link(store, &path(key)?, digest).await.map(Some)
+    }
+}
+
+async fn link(store: &AmazonS3, at: &Path, digest: Digest) -> Result<UploadLink, Error> {
+    let checksum = BASE64_STANDARD.encode(digest.bytes());
+    let value = HeaderValue::from_str(&checksum).map_err(std::io::Error::other)?;
+    let name = HeaderName::from_static(CHECKSUM_HEADER);
+    let options = SignedUrlOptions::default().with_signed_header(name, value);
+    let url = store.signed_url_opts(Method::PUT, at, LIVES, &options).await?;
+    Ok(UploadLink { url: url.into(), checksum })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::testing::{RUN, S3Server, WebServer, folder};
+
+    fn key(n: u32) -> BlobKey {
+        BlobKey::Staged { run: RUN, n }
+    }
+
+    fn stored(bytes: &[u8]) -> Stored {
+        Stored { size: bytes.len() as u64, digest: Digest::of(bytes) }
+    }
+
+    #[tokio::test]
+    async fn upload_link_takes_the_bytes_of_its_digest_alone() {
+        let server = S3Server::start().await;
+        let bucket = server.bucket().await;
+        let UploadLink { url, checksum } =
+            bucket.upload_link(&key(1), stored(b"hello")).await.unwrap().unwrap();
+        let client = reqwest::Client::new();
+        let put = async |url: &str, checksum: Option<&str>, body: &'static str| {
+            let request = client.put(url).body(body);
+            let request = match checksum {
+                Some(checksum) => request.header(CHECKSUM_HEADER, checksum),
+                None => request,
+            };
+            request.send().await.unwrap().status().is_success()
+        };
+        let of_evil = BASE64_STANDARD.encode(Digest::of(b"evil").bytes());
+        let elsewhere = url.replace("/staged/1", "/staged/2");
+
+        assert!(!put(&url, Some(&checksum), "evil").await, "other bytes");
+        assert!(!put(&url, Some(&of_evil), "evil").await, "with another digest");
+        assert!(!put(&url, None, "hello").await, "without a digest");
+        assert!(!put(&elsewhere, Some(&checksum), "hello").await, "for another object");
+        assert_eq!(bucket.size(&key(1)).await.unwrap(), None);
+        assert!(put(&url, Some(&checksum), "hello").await);
+        assert_eq!(bucket.size(&key(1)).await.unwrap(), Some(5));
+        let left = server.root.path().join("main").join(PROBED);
+        assert!(!left.exists() || std::fs::read_dir(left).unwrap().next().is_none());
+    }
+
+    #[tokio::test]
+    async fn store_that_keeps_what_it_refuses_gives_no_upload_links() {
+        let bucket = S3Server::start_careless().await.bucket().await;
+
+        assert_eq!(bucket.upload_link(&key(1), stored(b"hello")).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn store_that_checks_no_digests_gives_no_upload_links() {
+        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+        let server = WebServer::start(|_| answer.to_vec()).await;
+        let options = S3Server::options_at(&server.url);
+        let bucket = Bucket::open(&options).await.unwrap();
+
+        assert_eq!(bucket.upload_link(&key(1), stored(b"hello")).await.unwrap(), None);
+        assert_eq!(bucket.upload_link(&key(2), stored(b"hello")).await.unwrap(), None);
+        let seen = server.seen.lock().unwrap();
+        let puts = seen.iter().filter(|head| head.starts_with("PUT")).count();
+        assert_eq!(puts, 2, "it is found out once");
+    }
+
+    #[tokio::test]
+    async fn upload_link_is_given_by_stores_alone_and_for_what_they_take_at_once() {
+        let (_folder, bucket) = folder().await;
+        assert_eq!(bucket.upload_link(&key(1), stored(b"hello")).await.unwrap(), None);
+        let server = S3Server::start().await;
+        let large = Stored { size: BYTES_MAX + 1, ..stored(b"hello") };
+
+        assert_eq!(server.bucket().await.upload_link(&key(1), large).await.unwrap(), None);
+    }
+}
