@@ -242,11 +242,14 @@ mod tests {
         format!("{state}\n  {}\n", reasons.join("\n  "))
     }
 
-    #[test]
-    fn explain_texts_are_as_recorded() {
-        let at = DateTime::UNIX_EPOCH;
-        let silent: SomeNodes = (1..=5).map(|id| NodeId::new(Uuid::from_u128(id))).collect();
-        let all = Obstacles {
+    fn silent() -> SomeNodes {
+        (1..=5).map(|id| NodeId::new(Uuid::from_u128(id))).collect()
+    }
+
+    /// Some nodes under each obstacle.
+    fn obstacles() -> Obstacles {
+        let silent = silent();
+        Obstacles {
             nodes: 40,
             silent,
             aside: 1,
@@ -272,7 +275,12 @@ mod tests {
             failed_there: 13,
             lacks_credits: true,
             is_capped: true,
-        };
+        }
+    }
+
+    #[test]
+    fn explain_texts_are_as_recorded() {
+        let (at, silent, all) = (DateTime::UNIX_EPOCH, silent(), obstacles());
         let unfit = Obstacles { nodes: 2, too_few_cpus: 2, ..Obstacles::default() };
         let ready = Obstacles { nodes: 2, ..Obstacles::default() };
         let waiting = [
