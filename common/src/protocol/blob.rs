@@ -30,9 +30,14 @@ pub enum BlobRequest {
     /// A file of a cache at exactly this version, from byte `from` on.
     CacheFile { lease: Lease, cache: Cache, name: String, version: String, from: u64 },
     /// Stores a result file of a lease. Answered with `Ready` (then send `size` bytes and read a
-    /// second reply), with `Upload` (then put them there, send `Uploaded` and read a second reply),
-    /// or at once with `Stored`.
-    Put { lease: Lease, size: u64, digest: Digest },
+    /// second reply), with `Upload` (then put them there and ask again), or at once with `Stored`.
+    Put {
+        lease: Lease,
+        size: u64,
+        digest: Digest,
+        /// Whether the node would put the file into the bucket itself.
+        direct: bool,
+    },
 }
 
 impl BlobRequest {
@@ -104,10 +109,6 @@ pub enum BlobReply {
         message: String,
     },
 }
-
-/// What a node says when it has put a file where it was told to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Uploaded;
 
 /// What one task runs, with the texts that are its own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -15,9 +15,7 @@ mod receipt;
 mod signature;
 mod sync;
 
-pub use blob::{
-    BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Uploaded, Version,
-};
+pub use blob::{BlobReply, BlobRequest, Cache, CacheFile, InputFile, OwnContainer, Version};
 pub use contents::{Content, Contents, NotCarried};
 pub use log::{Level, LogBatch, LogLine, Stream};
 pub use receipt::{Failure, Outcome, Output, Receipt, ReceiptHead, SignedReceipt};

@@ -22,7 +22,7 @@ use common::protocol::{Orders, Sync};
 use libp2p::PeerId;
 use libp2p::identity::Keypair;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::net::ssrf_guard::SsrfGuard;
@@ -109,6 +109,8 @@ struct Shared {
     http: reqwest::Client,
     guard: SsrfGuard,
     is_bucket_away: watch::Sender<bool>,
+    /// Until when the node puts nothing into the bucket by itself.
+    no_uploads: std::sync::Mutex<Option<Instant>>,
 }
 
 /// Whether a server may be at this multiaddr.
@@ -142,6 +144,7 @@ impl Link {
                 http,
                 guard,
                 is_bucket_away: watch::Sender::new(false),
+                no_uploads: std::sync::Mutex::default(),
             }),
         })
     }

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use common::digest::Digest;
-use common::protocol::{BlobReply, BlobRequest, CHECKSUM_HEADER, Uploaded};
+use common::error_chain::chain;
+use common::protocol::{BlobReply, BlobRequest, CHECKSUM_HEADER};
 use common::run::task::Lease;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use reqwest::header::CONTENT_LENGTH;
@@ -15,13 +16,15 @@ use tokio::io::AsyncReadExt as _;
 use tokio::time::{Instant, sleep};
 use tokio_util::io::ReaderStream;
 
-use super::blob::{NOTICE, SILENCE, unexpected, was_dropped, within};
+use super::blob::{Channel, NOTICE, SILENCE, unexpected, was_dropped, within};
 use super::{BucketError, Error, Link, frame};
 
 /// How long the server, or its bucket, may take to store what it was sent.
 const STORE_WAIT: Duration = Duration::from_secs(120);
 /// How long an early answer may take to arrive after the server stopped reading.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long results go through the server after the bucket did not take one from this node.
+const UPLOADS_PAUSE: Duration = Duration::from_secs(600);
 const PIECE_BYTES: usize = 64 * 1024;
 /// The same of an upload to the bucket.
 const UPLOAD_PIECE_BYTES: usize = 256 * 1024;
@@ -35,53 +38,61 @@ impl Link {
         digest: Digest,
         file: &Path,
     ) -> Result<(), Error> {
-        self.noted(self.put_once(lease, size, digest, file)).await
+        self.noted(self.put_noted(lease, size, digest, file)).await
     }
 
-    async fn put_once(
+    async fn put_noted(
         &self,
         lease: Lease,
         size: u64,
         digest: Digest,
         file: &Path,
     ) -> Result<(), Error> {
-        let (mut channel, reply) = self.ask(&BlobRequest::Put { lease, size, digest }).await?;
-        match reply {
-            BlobReply::Stored => return Ok(()),
-            BlobReply::Ready => {}
-            BlobReply::Upload { url, checksum } => {
-                self.upload(&url, &checksum, file, size).await?;
-                let answer = async {
-                    frame::write(&mut channel.stream, &Uploaded).await?;
-                    frame::read::<BlobReply>(&mut channel.stream).await
-                };
-                return stored(within(SILENCE, answer).await?);
-            }
-            BlobReply::Listing { .. }
-            | BlobReply::Bytes { .. }
-            | BlobReply::Redirect { .. }
-            | BlobReply::Secrets(_)
-            | BlobReply::PullToken(_)
-            | BlobReply::Outdated
-            | BlobReply::BucketAway
-            | BlobReply::Refused { .. }
-            | BlobReply::NoSource { .. } => return Err(unexpected(reply)),
-        }
-        let (mut from, to) = channel.stream.split();
-        let mut answer = std::pin::pin!(frame::read::<BlobReply>(&mut from));
-        // The server may answer before it has read everything: when its disk is full, for one.
-        let reply = tokio::select! {
-            biased;
-            reply = &mut answer => reply,
-            sent = send(file, size, to) => match sent {
-                Ok(_open) => within(STORE_WAIT, answer).await,
-                Err(Error::Io(error)) if was_dropped(&error) => {
-                    within(LAST_WORDS, answer).await.map_err(|_| Error::Io(error))
+        let mut direct = self.can_upload();
+        loop {
+            let ask = BlobRequest::Put { lease, size, digest, direct };
+            let (channel, reply) = self.ask(&ask).await?;
+            match reply {
+                BlobReply::Stored => return Ok(()),
+                BlobReply::Ready => return send_in(channel, file, size).await,
+                BlobReply::Upload { url, checksum } if direct => {
+                    drop(channel);
+                    match self.upload(&url, &checksum, file, size).await {
+                        Ok(()) => {}
+                        Err(Error::Bucket(error)) => {
+                            tracing::warn!(
+                                error = %chain(&error),
+                                "results go through the server for a while"
+                            );
+                            self.pause_uploads();
+                        }
+                        Err(error) => return Err(error),
+                    }
+                    // Now it is there, or it is to be sent.
+                    direct = false;
                 }
-                Err(error) => Err(error),
-            },
-        };
-        stored(reply?)
+                BlobReply::Upload { .. }
+                | BlobReply::Listing { .. }
+                | BlobReply::Bytes { .. }
+                | BlobReply::Redirect { .. }
+                | BlobReply::Secrets(_)
+                | BlobReply::PullToken(_)
+                | BlobReply::Outdated
+                | BlobReply::BucketAway
+                | BlobReply::Refused { .. }
+                | BlobReply::NoSource { .. } => return Err(unexpected(reply)),
+            }
+        }
+    }
+
+    fn can_upload(&self) -> bool {
+        let until = *self.shared.no_uploads.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_none_or(|until| Instant::now() >= until)
+    }
+
+    fn pause_uploads(&self) {
+        let until = Some(Instant::now() + UPLOADS_PAUSE);
+        *self.shared.no_uploads.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 
     /// Puts exactly `size` bytes of a file at a URL of the server's bucket. The URL is as good as a
@@ -139,8 +150,23 @@ impl Link {
     }
 }
 
-/// What the last reply to a file means.
-fn stored(reply: BlobReply) -> Result<(), Error> {
+/// Sends a file to the server, which has asked for it.
+async fn send_in(channel: Channel, file: &Path, size: u64) -> Result<(), Error> {
+    let (mut from, to) = channel.stream.split();
+    let mut answer = std::pin::pin!(frame::read::<BlobReply>(&mut from));
+    // The server may answer before it has read everything: when its disk is full, for one.
+    let reply = tokio::select! {
+        biased;
+        reply = &mut answer => reply,
+        sent = send(file, size, to) => match sent {
+            Ok(_open) => within(STORE_WAIT, answer).await,
+            Err(Error::Io(error)) if was_dropped(&error) => {
+                within(LAST_WORDS, answer).await.map_err(|_| Error::Io(error))
+            }
+            Err(error) => Err(error),
+        },
+    };
+    let reply = reply?;
     if reply == BlobReply::Stored { Ok(()) } else { Err(unexpected(reply)) }
 }
 

@@ -157,7 +157,7 @@ async fn fetch_once<R: ServerClient>(
             tries.backoff.reset();
             (stuck, refused) = (None, 0);
         }
-        let is_final = is_final(&error);
+        let is_final = matches!(&error, link::Error::Bucket(error) if error.is_final());
         refused += u32::from(is_final);
         let heard_enough = !error.again() && (!is_final || refused >= FINAL_HEARD);
         // The server may be away for as long as it wants: that is between it and its nodes.
@@ -179,11 +179,6 @@ async fn fetch_once<R: ServerClient>(
         }
         sleep(tries.backoff.step()).await;
     }
-}
-
-/// Whether a bucket refuses, as it seems for good.
-fn is_final(error: &link::Error) -> bool {
-    matches!(error, link::Error::Bucket(error) if error.is_final())
 }
 
 /// The files of a lease.
@@ -289,19 +284,15 @@ pub async fn put<R: ServerClient>(
     digest: Digest,
     file: &Path,
 ) -> Result<(), Error> {
-    let (mut backoff, mut refused) = (Backoff::of_transfers(), 0);
+    let mut backoff = Backoff::of_transfers();
     loop {
-        let error = match remote.put(lease, size, digest, file).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let is_final = is_final(&error);
-        refused += u32::from(is_final);
-        if !error.again() && (!is_final || refused >= FINAL_HEARD) {
-            return Err(Error::Link(error));
+        match remote.put(lease, size, digest, file).await {
+            Err(error) if error.again() => {
+                tracing::debug!(error = %chain(&error), "upload interrupted");
+                sleep(backoff.step()).await;
+            }
+            other => return other.map_err(Error::Link),
         }
-        tracing::debug!(error = %chain(&error), "upload interrupted");
-        sleep(backoff.step()).await;
     }
 }
 

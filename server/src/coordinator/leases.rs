@@ -2,7 +2,7 @@
 //!
 //! The coordinator writes here after each commit; the p2p hub reads for each blob request.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use common::data::chunk_table::ChunkTable;
@@ -15,7 +15,7 @@ use common::run::spec::RunSpec;
 use common::run::task::{Lease, StageNo};
 
 /// The most links that one attempt gets; the files of more pass through the server.
-const LINKS_MAX: usize = 1024;
+const LINKS_MAX: usize = 64;
 
 /// A lease in force.
 pub struct LiveLease {
@@ -101,17 +101,16 @@ struct Amount {
     bytes: u64,
     /// Of results that came with a receipt.
     small: u64,
-    /// Files for which a link was given, by which they may come at any time.
-    linked: HashSet<Digest>,
+    /// Files for which a link was given, by which they may come at any time; and whether they have
+    /// come and are counted against the workspace's quota. How long they are is the node's word
+    /// until then.
+    linked: HashMap<Digest, bool>,
 }
 
 /// Whether a file may be stored by a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Linked {
-    /// Yes, and it is counted from now on, whether it comes or not.
-    New,
-    /// Yes, and it has been counted.
-    Again,
+    Yes,
     /// There are enough links.
     Many,
     /// There is no room for it.
@@ -130,11 +129,12 @@ impl Stored {
         true
     }
 
-    /// Makes room for one more file, for which a link is given.
+    /// Makes room for one more file, for which a link is given. It keeps its room, whether it comes
+    /// or not.
     pub fn link(&self, file: Digest, bytes: u64, files_max: usize, bytes_max: u64) -> Linked {
         let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if amount.linked.contains(&file) {
-            return Linked::Again;
+        if amount.linked.contains_key(&file) {
+            return Linked::Yes;
         }
         let sum = amount.bytes.saturating_add(bytes);
         if amount.files >= files_max || sum > bytes_max {
@@ -143,16 +143,23 @@ impl Stored {
         if amount.linked.len() == LINKS_MAX {
             return Linked::Many;
         }
-        amount.linked.insert(file);
+        amount.linked.insert(file, false);
         (amount.files, amount.bytes) = (amount.files + 1, sum);
-        Linked::New
+        Linked::Yes
     }
 
-    /// A link was not given.
-    pub fn unlink(&self, file: Digest, bytes: u64) {
-        let was_linked = self.0.lock().unwrap_or_else(PoisonError::into_inner).linked.remove(&file);
-        if was_linked {
-            self.give_back(bytes);
+    /// Marks a file that came by a link as counted. False where it is, or came in another way.
+    pub fn count_linked(&self, file: Digest) -> bool {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let counted = amount.linked.get_mut(&file);
+        counted.is_some_and(|counted| !std::mem::replace(counted, true))
+    }
+
+    /// The file was not counted in the end.
+    pub fn uncount_linked(&self, file: Digest) {
+        let mut amount = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counted) = amount.linked.get_mut(&file) {
+            *counted = false;
         }
     }
 

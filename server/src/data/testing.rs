@@ -132,15 +132,11 @@ pub struct S3Server {
 
 impl S3Server {
     pub async fn start() -> Self {
-        Self::start_with(true).await
+        Self::start_with(Cares::All).await
     }
 
-    /// The same that stores bytes before it finds that they are not those of their digest.
-    pub async fn start_careless() -> Self {
-        Self::start_with(false).await
-    }
-
-    async fn start_with(checks_first: bool) -> Self {
+    /// The same that cares for less.
+    pub async fn start_with(cares: Cares) -> Self {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("main")).unwrap();
         let files = s3s_fs::FileSystem::new(root.path()).unwrap();
@@ -157,7 +153,7 @@ impl S3Server {
                 let answer = hyper::service::service_fn(move |request| {
                     let service = service.clone();
                     async move {
-                        match checked(request, checks_first).await {
+                        match checked(request, cares).await {
                             Some(request) => service.call(request).await,
                             None => Ok(bad_digest()),
                         }
@@ -220,14 +216,35 @@ impl S3Server {
     }
 }
 
-/// A request, unless its bytes are others than those of its digest: s3s-fs stores them first, and
-/// checks them then.
+/// What an S3 server cares for before it stores what comes by a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cares {
+    /// As s3s-fs: it checks digests when the bytes are stored, and obeys headers that are not signed.
+    Nothing,
+    Digests,
+    /// As Amazon's.
+    All,
+}
+
+/// A request that the server would take.
 async fn checked(
     request: hyper::Request<hyper::body::Incoming>,
-    checks_first: bool,
+    cares: Cares,
 ) -> Option<hyper::Request<s3s::Body>> {
-    let sum = request.headers().get(CHECKSUM_HEADER).cloned().filter(|_| checks_first);
-    let Some(sum) = sum else { return Some(request.map(s3s::Body::from)) };
+    let query = request.uri().query().unwrap_or_default();
+    let signed = url::form_urlencoded::parse(query.as_bytes())
+        .find_map(|(name, value)| (name == "X-Amz-SignedHeaders").then(|| value.into_owned()));
+    let obeyed: Vec<_> = request.headers().keys().map(hyper::header::HeaderName::as_str).collect();
+    let is_signed = |names: &str| {
+        let obeyed = obeyed.iter().filter(|name| name.starts_with("x-amz-"));
+        obeyed.copied().all(|name| names.split(';').any(|signed| signed == name))
+    };
+    if cares == Cares::All && !signed.is_none_or(|names| is_signed(&names)) {
+        return None;
+    }
+    let sum = request.headers().get(CHECKSUM_HEADER).cloned().filter(|_| cares != Cares::Nothing);
+    let is_copy = request.headers().contains_key("x-amz-copy-source");
+    let Some(sum) = sum.filter(|_| !is_copy) else { return Some(request.map(s3s::Body::from)) };
     let (head, body) = request.into_parts();
     let bytes = s3s::Body::from(body).store_all_limited(1 << 30).await.ok()?;
     let is_right = BASE64_STANDARD.encode(Digest::of(&bytes).bytes()).as_bytes() == sum.as_bytes();

@@ -54,7 +54,7 @@ async fn delete(app: &App, owner: WorkspaceId, id: JobId) -> Result<()> {
     if !runs::unfinished_of(&app.db, owner, id).await?.is_empty() {
         return Ok(());
     }
-    let is_deleted = jobs::delete_ended(&app.db, owner, id).await?;
+    let is_deleted = jobs::delete_ended(&app.db, &lock, owner).await?;
     drop(lock);
     if is_deleted {
         app.secrets.forget_job(owner, id).await?;

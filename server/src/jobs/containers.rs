@@ -131,7 +131,7 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
     {
         let lock = app.coordinator.lock_job(id).await?;
         find_job(app, caller, id).await?;
-        if !jobs::delete_ended(&app.db, caller.workspace, lock.job()).await? {
+        if !jobs::delete_ended(&app.db, &lock, caller.workspace).await? {
             return Err(Error::not_found("job", &id.to_string()));
         }
     }

@@ -137,7 +137,7 @@ pub async fn remove(app: &App, caller: &Caller, id: JobId) -> Result<()> {
             Err(error) => return Err(error.into()),
         }
     }
-    let deleted = jobs::delete_ended(&app.db, caller.workspace, id).await?;
+    let deleted = jobs::delete_ended(&app.db, &lock, caller.workspace).await?;
     drop(lock);
     if deleted { Ok(()) } else { Err(Error::not_found("job", &id.to_string())) }
 }

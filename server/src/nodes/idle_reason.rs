@@ -34,7 +34,6 @@ fn unfit(runs: usize, obstacles: &Obstacles, aside_until: Option<DateTime<Utc>>)
     let until = aside_until.map_or_else(String::new, |until| format!(" until {}", time(until)));
     let counted = [
         (obstacles.aside, format!("it is set aside after faults with their tasks{until}")),
-        (obstacles.engine_away, "its container engine does not answer".to_owned()),
         (obstacles.barred, "their customers get no results of its operator's nodes".to_owned()),
         (obstacles.disputed, "its results for them differ from another node's".to_owned()),
         (obstacles.elsewhere, "they may not run in its region".to_owned()),

@@ -3,11 +3,9 @@
 
 use anyhow::{Context as _, Result, ensure};
 use common::digest::Digest;
-use common::protocol::{BlobReply, BlobRequest, Uploaded, frame};
+use common::protocol::{BlobReply, BlobRequest, frame};
 use common::run::task::Lease;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _};
-use libp2p::Stream;
-use serde::Serialize;
 use server::data::bucket::blob_key::BlobKey;
 use server::data::bucket::upload_links::UploadLink;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -15,7 +13,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use harness::peer::Peer;
-use harness::set::{Set, chunk, refusal};
+use harness::set::{Set, chunk};
 use harness::world::{World, lease};
 
 /// A bucket that answers one upload with this status, and then has the object where it took it.
@@ -70,29 +68,32 @@ async fn result_is_put_into_the_bucket_with_its_checksum() -> Result<()> {
 }
 
 #[tokio::test]
-async fn upload_that_the_bucket_refuses_is_no_result() -> Result<()> {
-    let set = Set::new().await?;
-    let lease = lease(1);
-    let link = set.holder(lease, chunk())?;
-    let file = set.file(b"bytes")?;
-    let digest = Digest::of(b"bytes");
-
-    for (status, again) in [(400, false), (503, true)] {
+async fn result_that_the_bucket_does_not_take_is_sent_to_the_server() -> Result<()> {
+    for status in [413, 503] {
+        let set = Set::new().await?;
+        let lease = lease(1);
+        let link = set.holder(lease, chunk())?;
         let asked = bucket(&set.world, key(lease, b"bytes"), status).await?;
-        let refused = refusal(link.put(lease, 5, digest, file.path()).await)?;
-        asked.await??;
-        ensure!(refused.0.contains(&status.to_string()) && refused.1 == again, "{refused:?}");
-    }
+        let file = set.file(b"bytes")?;
 
-    let state = set.world.state();
-    assert!(state.objects.is_empty());
-    assert_eq!(state.counted_bytes, 5, "a link is counted once, whatever comes of it");
+        link.put(lease, 5, Digest::of(b"bytes"), file.path()).await?;
+        // For a while nothing more is tried.
+        asked.await??;
+        let other = set.file(b"other")?;
+        link.put(lease, 5, Digest::of(b"other"), other.path()).await?;
+
+        let state = set.world.state();
+        assert_eq!(state.objects.len(), 2, "{status}");
+        assert_eq!(state.counted_bytes, 0, "what is sent is counted as it is stored");
+    }
     Ok(())
 }
 
-/// Sends one frame, and reads one.
-async fn say(stream: &mut Stream, value: &impl Serialize) -> Result<BlobReply> {
-    stream.write_all(&frame::encode(value)?).await?;
+/// Asks for a place for a file, and reads the reply.
+async fn ask(peer: &mut Peer, lease: Lease, size: u64, bytes: &[u8]) -> Result<BlobReply> {
+    let put = BlobRequest::Put { lease, size, digest: Digest::of(bytes), direct: true };
+    let mut stream = peer.stream().await?;
+    stream.write_all(&frame::encode(&put)?).await?;
     stream.flush().await?;
     let mut head = [0; frame::HEAD_BYTES];
     stream.read_exact(&mut head).await?;
@@ -102,7 +103,7 @@ async fn say(stream: &mut Stream, value: &impl Serialize) -> Result<BlobReply> {
 }
 
 #[tokio::test]
-async fn upload_that_never_came_is_not_taken_for_stored() -> Result<()> {
+async fn file_that_was_linked_is_counted_once_when_it_is_there() -> Result<()> {
     let set = Set::new().await?;
     let lease = lease(1);
     let mut peer = Peer::call(&set.hub).await?;
@@ -110,24 +111,24 @@ async fn upload_that_never_came_is_not_taken_for_stored() -> Result<()> {
     set.world.grant(node, lease, chunk());
     let told = UploadLink { url: "http://nowhere/".to_owned(), checksum: String::new() };
     set.world.state().upload_link = Some(told);
-    let put = |size| BlobRequest::Put { lease, size, digest: Digest::of(b"bytes") };
 
-    // Neither nothing nor something of another size.
+    // Neither nothing nor something of another size is taken for the file.
     for there in [None, Some(b"byte")] {
         if let Some(bytes) = there {
             set.world.state().objects.insert(key(lease, b"bytes"), bytes.to_vec().into());
         }
-        let mut stream = peer.stream().await?;
-        let reply = say(&mut stream, &put(5)).await?;
+        let reply = ask(&mut peer, lease, 5, b"bytes").await?;
         ensure!(matches!(reply, BlobReply::Upload { .. }), "{reply:?}");
-        let reply = say(&mut stream, &Uploaded).await?;
-        ensure!(matches!(reply, BlobReply::Refused { again: true, .. }), "{reply:?}");
+    }
+    assert_eq!(set.world.state().counted_bytes, 0, "nothing has come");
+    set.world.state().objects.insert(key(lease, b"bytes"), b"bytes".to_vec().into());
+    for _ in 0..2 {
+        assert_eq!(ask(&mut peer, lease, 5, b"bytes").await?, BlobReply::Stored);
     }
 
     assert_eq!(set.world.state().counted_bytes, 5);
     // A link is given for no more than an attempt may store.
-    let huge = BlobRequest::Put { lease, size: u64::MAX, digest: Digest::of(b"huge") };
-    let huge = say(&mut peer.stream().await?, &huge).await?;
+    let huge = ask(&mut peer, lease, u64::MAX, b"huge").await?;
     ensure!(matches!(huge, BlobReply::Refused { again: false, .. }), "{huge:?}");
     Ok(())
 }

@@ -160,9 +160,13 @@ impl S3 {
     }
 }
 
-/// A request, unless its bytes are others than those of its digest: s3s-fs stores them first, and
-/// checks them then.
+/// A request that Amazon's store would take: s3s-fs obeys headers that are not signed, and stores
+/// bytes before it checks their digest.
 async fn checked(request: Request<Incoming>) -> Result<Request<s3s::Body>, Response<s3s::Body>> {
+    let query = request.uri().query().unwrap_or_default();
+    if is_signed(query) && request.headers().contains_key("x-amz-copy-source") {
+        return Err(refusal(StatusCode::FORBIDDEN));
+    }
     let Some(sum) = request.headers().get(CHECKSUM_HEADER).cloned() else {
         return Ok(request.map(s3s::Body::from));
     };
@@ -173,12 +177,14 @@ async fn checked(request: Request<Incoming>) -> Result<Request<s3s::Body>, Respo
         Ok(bytes) if of(&bytes).as_bytes() == sum.as_bytes() => {
             Ok(Request::from_parts(head, s3s::Body::from(bytes)))
         }
-        Ok(_) | Err(_) => {
-            let mut response = Response::new(s3s::Body::empty());
-            *response.status_mut() = StatusCode::BAD_REQUEST;
-            Err(response)
-        }
+        Ok(_) | Err(_) => Err(refusal(StatusCode::BAD_REQUEST)),
     }
+}
+
+fn refusal(status: StatusCode) -> Response<s3s::Body> {
+    let mut response = Response::new(s3s::Body::empty());
+    *response.status_mut() = status;
+    response
 }
 
 fn in_archive() -> Response<s3s::Body> {

@@ -84,7 +84,7 @@ impl Bucket {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
                 }
                 let store = Arc::new(builder.build()?);
-                let check = Arc::new(DigestCheck::new(client));
+                let check = Arc::new(DigestCheck::new(client, bucket.clone()));
                 Ok(Self { store: store.clone(), kind: Kind::S3(store, check) })
             }
         }

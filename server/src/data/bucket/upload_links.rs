@@ -1,8 +1,9 @@
 //! Links by which a node stores a result in the bucket itself, so that its bytes do not pass the
 //! server. A link is bound to the digest of the bytes: the store refuses others.
 //!
-//! Not every store that speaks S3's language checks digests. So one that does not is found out
-//! before the first link is given, by a try to store other bytes than those of the digest.
+//! Not every store that speaks S3's language checks digests, and some obey headers that are not
+//! signed, such as one that copies another object to the link's place. So these are found out
+//! before the first link is given, by tries of both.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,8 @@ use crate::data::{Error, Stored};
 const LIVES: Duration = Duration::from_secs(15 * 60);
 /// The most bytes that S3 takes at once. Larger results go through the server, in parts.
 const BYTES_MAX: u64 = 5 << 30;
+/// The header that makes an upload a copy of another object.
+const COPY_HEADER: &str = "x-amz-copy-source";
 /// How long the answers of a probe may take, and when another is made after one without them.
 const PROBE_MAX: Duration = Duration::from_secs(5);
 const PROBE_PAUSE: Duration = Duration::from_secs(60);
@@ -44,6 +47,8 @@ pub struct UploadLink {
 /// Whether a store refuses bytes that are not those of their digest.
 pub(super) struct DigestCheck {
     client: reqwest::Client,
+    /// The bucket's name.
+    bucket: String,
     known: Mutex<Known>,
     /// Held by who finds it out.
     turn: tokio::sync::Mutex<()>,
@@ -57,8 +62,13 @@ enum Known {
 }
 
 impl DigestCheck {
-    pub fn new(client: reqwest::Client) -> Self {
-        Self { client, known: Mutex::new(Known::Not(None)), turn: tokio::sync::Mutex::default() }
+    pub fn new(client: reqwest::Client, bucket: String) -> Self {
+        Self {
+            client,
+            bucket,
+            known: Mutex::new(Known::Not(None)),
+            turn: tokio::sync::Mutex::default(),
+        }
     }
 
     async fn is_made(&self, store: &AmazonS3) -> bool {
@@ -69,21 +79,20 @@ impl DigestCheck {
         if let Some(checks) = self.known() {
             return checks;
         }
-        let known = match tokio::time::timeout(PROBE_MAX, self.probe(store)).await {
-            Ok(Ok(checks)) => {
+        let known = match self.probe(store).await {
+            Ok(checks) => {
                 if !checks {
                     tracing::warn!(
-                        "the bucket's store does not check the digests of what is put there: \
-                         results pass through this server"
+                        "the bucket's store takes by a link what the link is not for: results pass \
+                         through this server"
                     );
                 }
                 Known::Checks(checks)
             }
-            Ok(Err(error)) => {
-                tracing::debug!(error = %chain(&error), "digests of the bucket were not probed");
+            Err(error) => {
+                tracing::debug!(error = %chain(&error), "the bucket's links were not probed");
                 Known::Not(Some(Instant::now() + PROBE_PAUSE))
             }
-            Err(_) => Known::Not(Some(Instant::now() + PROBE_PAUSE)),
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
         matches!(known, Known::Checks(true))
@@ -98,28 +107,56 @@ impl DigestCheck {
         }
     }
 
-    /// Stores other bytes than those of a digest, and then the right ones.
+    /// Whether links take what they are for, and nothing else.
     async fn probe(&self, store: &AmazonS3) -> Result<bool, Error> {
-        let at = Path::from(format!("{PROBED}/{}", Uuid::now_v7()));
-        let UploadLink { url, checksum } = link(store, &at, Digest::of(b"right")).await?;
-        let put = async |body: &'static str| {
-            let request = self.client.put(&url).header(CHECKSUM_HEADER, &checksum).body(body);
-            Ok::<_, Error>(request.send().await.map_err(std::io::Error::other)?.status())
-        };
-        let wrong = answered(put("wrong").await?)?;
-        // Some say that it is wrong, and keep it.
-        let is_kept = wrong.is_success() || unless_missing(store.head(&at).await)?.is_some();
-        let right = answered(put("right").await?)?;
-        unless_missing(store.delete(&at).await)?;
-        Ok(!is_kept && right.is_success())
+        let at = |name| Path::from(format!("{PROBED}/{}-{name}", Uuid::now_v7()));
+        let (first, second) = (at("right"), at("copy"));
+        let tried = tokio::time::timeout(PROBE_MAX, self.try_links(store, &first, &second)).await;
+        for path in [&first, &second] {
+            let removed = store.delete(path);
+            if let Ok(Err(error)) = tokio::time::timeout(PROBE_MAX, removed).await
+                && !matches!(error, object_store::Error::NotFound { .. })
+            {
+                tracing::debug!(error = %chain(&error), "an object of a probe stays");
+            }
+        }
+        tried.unwrap_or_else(|_| Err(std::io::Error::from(std::io::ErrorKind::TimedOut).into()))
     }
-}
 
-/// A status that says something of the request, and not of a store in trouble.
-fn answered(status: StatusCode) -> Result<StatusCode, Error> {
-    match status.is_server_error() && status != StatusCode::NOT_IMPLEMENTED {
-        true => Err(std::io::Error::other(format!("the store answers {status}")).into()),
-        false => Ok(status),
+    async fn try_links(
+        &self,
+        store: &AmazonS3,
+        first: &Path,
+        second: &Path,
+    ) -> Result<bool, Error> {
+        let put = async |link: &UploadLink, body: &'static str, copied: Option<&Path>| {
+            let request = self.client.put(&link.url).header(CHECKSUM_HEADER, &link.checksum);
+            let request = match copied {
+                Some(path) => request.header(COPY_HEADER, format!("{}/{path}", self.bucket)),
+                None => request,
+            };
+            let answer = request.body(body).send().await.map_err(std::io::Error::other)?;
+            Ok::<_, Error>(answer.status())
+        };
+        let is_there =
+            async |path| Ok::<_, Error>(unless_missing(store.head(path).await)?.is_some());
+        let link = link_to(store, first, Digest::of(b"right")).await?;
+        let wrong = put(&link, "wrong", None).await?;
+        // Some say that it is wrong, and keep it.
+        if wrong.is_success() || is_there(first).await? {
+            return Ok(false);
+        }
+        let taken = put(&link, "right", None).await?;
+        let other = link_to(store, second, Digest::of(b"other")).await?;
+        let copied = put(&other, "wrong", Some(first)).await?;
+        if copied.is_success() || is_there(second).await? {
+            return Ok(false);
+        }
+        // Any other answer may have another reason.
+        match wrong == StatusCode::BAD_REQUEST && taken.is_success() {
+            true => Ok(true),
+            false => Err(std::io::Error::other(format!("answers {wrong} and {taken}")).into()),
+        }
     }
 }
 
@@ -128,21 +165,21 @@ impl Bucket {
     pub async fn upload_link(
         &self,
         key: &BlobKey,
-        Stored { size, digest }: Stored,
+        stored: Stored,
     ) -> Result<Option<UploadLink>, Error> {
         let Kind::S3(store, check) = &self.kind else { return Ok(None) };
-        if size > BYTES_MAX || !check.is_made(store).await {
+        if stored.size > BYTES_MAX || !check.is_made(store).await {
             return Ok(None);
         }
-        link(store, &path(key)?, digest).await.map(Some)
+        link_to(store, &path(key)?, stored.digest).await.map(Some)
     }
 }
 
-async fn link(store: &AmazonS3, at: &Path, digest: Digest) -> Result<UploadLink, Error> {
+async fn link_to(store: &AmazonS3, at: &Path, digest: Digest) -> Result<UploadLink, Error> {
     let checksum = BASE64_STANDARD.encode(digest.bytes());
     let value = HeaderValue::from_str(&checksum).map_err(std::io::Error::other)?;
-    let name = HeaderName::from_static(CHECKSUM_HEADER);
-    let options = SignedUrlOptions::default().with_signed_header(name, value);
+    let options = SignedUrlOptions::default()
+        .with_signed_header(HeaderName::from_static(CHECKSUM_HEADER), value);
     let url = store.signed_url_opts(Method::PUT, at, LIVES, &options).await?;
     Ok(UploadLink { url: url.into(), checksum })
 }
@@ -150,7 +187,7 @@ async fn link(store: &AmazonS3, at: &Path, digest: Digest) -> Result<UploadLink,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data::testing::{RUN, S3Server, WebServer, folder};
+    use crate::data::testing::{Cares, RUN, S3Server, WebServer, folder};
 
     fn key(n: u32) -> BlobKey {
         BlobKey::Staged { run: RUN, n }
@@ -182,18 +219,24 @@ mod tests {
         assert!(!put(&url, Some(&of_evil), "evil").await, "with another digest");
         assert!(!put(&url, None, "hello").await, "without a digest");
         assert!(!put(&elsewhere, Some(&checksum), "hello").await, "for another object");
+        assert!(!put(&url, Some(&checksum), "hello hello").await, "longer");
         assert_eq!(bucket.size(&key(1)).await.unwrap(), None);
         assert!(put(&url, Some(&checksum), "hello").await);
         assert_eq!(bucket.size(&key(1)).await.unwrap(), Some(5));
+        let copy = client.put(&url).header(CHECKSUM_HEADER, &checksum);
+        let copy = copy.header(COPY_HEADER, "main/other").body("hello").send().await.unwrap();
+        assert!(!copy.status().is_success(), "of another object");
         let left = server.root.path().join("main").join(PROBED);
         assert!(!left.exists() || std::fs::read_dir(left).unwrap().next().is_none());
     }
 
     #[tokio::test]
-    async fn store_that_keeps_what_it_refuses_gives_no_upload_links() {
-        let bucket = S3Server::start_careless().await.bucket().await;
+    async fn store_that_keeps_what_it_refuses_or_obeys_what_is_not_signed_gives_no_upload_links() {
+        for cares in [Cares::Nothing, Cares::Digests] {
+            let bucket = S3Server::start_with(cares).await.bucket().await;
 
-        assert_eq!(bucket.upload_link(&key(1), stored(b"hello")).await.unwrap(), None);
+            assert_eq!(bucket.upload_link(&key(1), stored(b"hello")).await.unwrap(), None);
+        }
     }
 
     #[tokio::test]
@@ -207,7 +250,7 @@ mod tests {
         assert_eq!(bucket.upload_link(&key(2), stored(b"hello")).await.unwrap(), None);
         let seen = server.seen.lock().unwrap();
         let puts = seen.iter().filter(|head| head.starts_with("PUT")).count();
-        assert_eq!(puts, 2, "it is found out once");
+        assert_eq!(puts, 1, "it is found out once");
     }
 
     #[tokio::test]

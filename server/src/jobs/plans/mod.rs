@@ -93,7 +93,9 @@ pub async fn order(app: &App, caller: &Caller, new: NewPlan, when: Start) -> Res
         Err(error) => Err(error.into()),
     };
     if begun.is_err() {
-        jobs::delete_ended(&app.db, caller.workspace, id).await?;
+        let lock = app.coordinator.lock_job(id).await?;
+        jobs::delete_ended(&app.db, &lock, caller.workspace).await?;
+        drop(lock);
         app.secrets.forget_job(caller.workspace, id).await?;
     }
     begun

@@ -51,11 +51,11 @@ pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
     if run.as_ref().is_none_or(|run| run.state.is_final()) {
         schedules::remove_with_job(app, job.id).await?;
     }
-    // The schedule may have made a run until then.
+    // No run begins from now on; the schedule may have made one until now.
+    let lock = app.coordinator.lock_job(job.id).await?;
     let (job, run) = find(app, caller, id).await?;
     let deleted = match run {
         None => {
-            let lock = app.coordinator.lock_job(job.id).await?;
             let deleted = jobs::delete_draft(&app.db, &lock, caller.workspace).await?;
             if deleted {
                 app.data.purge_upload(job.id).await?;
@@ -63,10 +63,11 @@ pub async fn delete(app: &App, caller: &Caller, id: JobId) -> Result<()> {
             deleted
         }
         Some(run) if run.state.is_final() => {
-            jobs::delete_ended(&app.db, caller.workspace, job.id).await?
+            jobs::delete_ended(&app.db, &lock, caller.workspace).await?
         }
         Some(_) => false,
     };
+    drop(lock);
     if !deleted {
         return Err(Error::NotNow("this job is running: abort it first".to_owned()));
     }

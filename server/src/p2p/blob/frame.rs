@@ -23,15 +23,7 @@ pub enum Error {
 
 /// Reads one frame.
 pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<T, Error> {
-    read_in(SILENCE, stream).await
-}
-
-/// Reads one frame that may take so long to come.
-pub async fn read_in<T: DeserializeOwned>(
-    limit: Duration,
-    stream: &mut (impl AsyncRead + Unpin),
-) -> Result<T, Error> {
-    within_of(limit, async {
+    within(async {
         let mut head = [0; HEAD_BYTES];
         stream.read_exact(&mut head).await?;
         let mut bytes = vec![0; frame::length(head)?];
@@ -52,14 +44,7 @@ pub async fn write<T: Serialize>(
 
 /// Gives up work that takes longer than a peer may be silent.
 pub async fn within<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    within_of(SILENCE, work).await
-}
-
-async fn within_of<T>(
-    limit: Duration,
-    work: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    timeout(limit, work)
+    timeout(SILENCE, work)
         .await
         .unwrap_or_else(|_| Err(io::Error::from(io::ErrorKind::TimedOut).into()))
 }

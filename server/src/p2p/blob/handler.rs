@@ -92,8 +92,9 @@ impl<P: Port> Blobs<P> {
         let kind = kind_of(&request);
         let found = match request {
             BlobRequest::Inputs { .. } => return self.list(&live, lease, stream).await,
-            BlobRequest::Put { size, digest, .. } => {
-                return self.take_result(&live, lease, data::Stored { size, digest }, stream).await;
+            BlobRequest::Put { size, digest, direct, .. } => {
+                let expected = data::Stored { size, digest };
+                return self.take_result(&live, lease, (expected, direct), stream).await;
             }
             BlobRequest::Package { from, .. } => source::package(&self.port, &live, from).await,
             BlobRequest::Image { n, from, .. } => source::image(&self.port, &live, n, from).await,

@@ -1,13 +1,12 @@
 //! Takes the results of attempts: from the node, or by a link with which the node stores them in the
 //! bucket itself.
 
-use common::protocol::{BlobReply, OUTPUTS_MAX, Uploaded};
+use common::protocol::{BlobReply, OUTPUTS_MAX};
 use common::run::task::Lease;
 use futures::AsyncReadExt as _;
 use libp2p::Stream;
 use tokio::time::timeout;
 
-use super::frame;
 use super::handler::{Blobs, Ended};
 use super::transfer::{close, incoming, patience, say};
 use crate::coordinator::leases::{Linked, LiveLease};
@@ -19,20 +18,25 @@ use crate::p2p::backend::Port;
 use crate::p2p::refusal::Refusal;
 use crate::p2p::sync::receipts::RESULTS_BYTES_MAX;
 
-const NOT_THERE: &str = "the bucket does not have the file that was to be stored there";
-
 impl<P: Port> Blobs<P> {
     /// Takes a result file.
     pub(super) async fn take_result(
         &self,
         live: &LiveLease,
         lease: Lease,
-        expected: data::Stored,
+        (expected, direct): (data::Stored, bool),
         mut stream: Stream,
     ) -> Result<(), Ended> {
         let data::Stored { size, digest } = expected;
         let key = BlobKey::Result { lease, digest };
-        match self.is_stored(&key, lease, expected).await {
+        let is_stored = async {
+            let is_stored = self.is_stored(&key, lease, expected).await?;
+            if is_stored {
+                count_linked(&self.port, live, lease, expected).await?;
+            }
+            Ok(is_stored)
+        };
+        match is_stored.await {
             Ok(true) => {
                 self.stored.remember(lease, digest, size);
                 say(&mut stream, &BlobReply::Stored).await?;
@@ -41,22 +45,15 @@ impl<P: Port> Blobs<P> {
             Ok(false) => {}
             Err(refusal) => return Err(Ended::Refused(refusal, stream)),
         }
-        match self.link(live, lease, expected).await {
-            Ok(Some(UploadLink { url, checksum })) => {
-                say(&mut stream, &BlobReply::Upload { url, checksum }).await?;
-                let Uploaded = frame::read_in(patience(size), &mut stream).await?;
-                return match self.port.size(&key).await {
-                    Ok(Some(there)) if there == size => {
-                        self.stored.remember(lease, digest, size);
-                        say(&mut stream, &BlobReply::Stored).await?;
-                        Ok(close(&mut stream).await?)
-                    }
-                    Ok(_) => Err(Ended::Refused(Refusal::later(NOT_THERE), stream)),
-                    Err(error) => Err(Ended::Refused(error.into(), stream)),
-                };
+        if direct {
+            match self.link(live, lease, expected).await {
+                Ok(Some(UploadLink { url, checksum })) => {
+                    say(&mut stream, &BlobReply::Upload { url, checksum }).await?;
+                    return Ok(close(&mut stream).await?);
+                }
+                Ok(None) => {}
+                Err(refusal) => return Err(Ended::Refused(refusal, stream)),
             }
-            Ok(None) => {}
-            Err(refusal) => return Err(Ended::Refused(refusal, stream)),
         }
         let Some(room) = Room::reserve(live, size) else {
             return Err(Ended::Refused(too_much(), stream));
@@ -69,6 +66,8 @@ impl<P: Port> Blobs<P> {
         let reply = match timeout(patience(size), put).await {
             Ok(Ok(())) => {
                 room.keep();
+                // It is counted, whatever link was given for it.
+                live.stored.count_linked(digest);
                 self.stored.remember(lease, digest, size);
                 BlobReply::Stored
             }
@@ -79,8 +78,7 @@ impl<P: Port> Blobs<P> {
         Ok(close(&mut to).await?)
     }
 
-    /// Where the node can store a file itself; `None` where it has to send it. The file is counted
-    /// from now on: nobody hears of it where the node stores it and goes away.
+    /// Where the node can store a file itself; `None` where it has to send it.
     async fn link(
         &self,
         live: &LiveLease,
@@ -90,17 +88,7 @@ impl<P: Port> Blobs<P> {
         let data::Stored { size, digest } = expected;
         let Some(link) = self.port.upload_link(lease, expected).await? else { return Ok(None) };
         match live.stored.link(digest, size, OUTPUTS_MAX, RESULTS_BYTES_MAX) {
-            Linked::Again => Ok(Some(link)),
-            Linked::New => {
-                let run = lease.task.run;
-                match self.port.count_results(live.spec.workspace, run, size).await {
-                    Ok(()) => Ok(Some(link)),
-                    Err(error) => {
-                        live.stored.unlink(digest, size);
-                        Err(error.into())
-                    }
-                }
-            }
+            Linked::Yes => Ok(Some(link)),
             Linked::Many => Ok(None),
             Linked::Full => Err(too_much()),
         }
@@ -118,6 +106,26 @@ impl<P: Port> Blobs<P> {
         }
         Ok(self.port.size(key).await? == Some(expected.size))
     }
+}
+
+/// Counts a file against its workspace's quota that is there and came by a link, once.
+///
+/// # Errors
+/// `Full` where there is no room for it; then its run ends.
+pub async fn count_linked<P: Port>(
+    port: &P,
+    live: &LiveLease,
+    lease: Lease,
+    data::Stored { size, digest }: data::Stored,
+) -> Result<(), data::Error> {
+    if !live.stored.count_linked(digest) {
+        return Ok(());
+    }
+    let counted = port.count_results(live.spec.workspace, lease.task.run, size).await;
+    if counted.is_err() {
+        live.stored.uncount_linked(digest);
+    }
+    counted
 }
 
 fn too_much() -> Refusal {

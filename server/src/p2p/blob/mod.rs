@@ -3,7 +3,7 @@
 pub(super) mod damage;
 pub(super) mod frame;
 pub(super) mod handler;
-mod incoming_results;
+pub(super) mod incoming_results;
 pub(super) mod known_results;
 pub(super) mod lease_resources;
 pub(super) mod lru;

@@ -16,6 +16,7 @@ use crate::data;
 use crate::data::bucket::blob_key::BlobKey;
 use crate::p2p::backend::Port;
 use crate::p2p::blob::damage::Damage;
+use crate::p2p::blob::incoming_results::count_linked;
 use crate::p2p::blob::known_results::Stored;
 use crate::p2p::blob::source;
 
@@ -75,6 +76,11 @@ async fn judge_success<P: Port>(
     if let Some(error) = &fault {
         tracing::warn!(%node, %lease, error, "receipt turned into a fault of its node");
         return Ok(fault);
+    }
+    // A node may say nothing of what it has put into the bucket, but in its receipt.
+    for Output { size, digest, .. } in outputs {
+        let file = data::Stored { size: *size, digest: *digest };
+        count_linked(port, &live, lease, file).await?;
     }
     let bytes = contents.bytes() as u64;
     let uncounted = live.stored.uncounted(bytes);

@@ -124,13 +124,13 @@ fn time_us() -> String {
 /// Hides a job whose run has ended. Its run and its line in the wallet stay.
 pub async fn delete_ended(
     db: &impl ConnectionTrait,
+    lock: &JobLock,
     owner: WorkspaceId,
-    id: JobId,
 ) -> Result<bool, DbErr> {
     let deleted = row::Entity::update_many()
         .col_expr(C::DeletedUs, Expr::value(micros(clock::now())))
         .filter(C::Workspace.eq(owner.uuid()))
-        .filter(C::Id.eq(id.uuid()))
+        .filter(C::Id.eq(lock.job().uuid()))
         .filter(C::DeletedUs.is_null())
         .exec(db)
         .await?;

@@ -9,7 +9,7 @@ use common::run::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, QueryTrait as _, Statement};
 
 use super::*;
-use crate::store::jobs::{self, Job, JobWork};
+use crate::store::jobs::{self, Job, JobLocks, JobWork};
 use crate::store::testing::{commit_next, databases, spec};
 use crate::store::{Db, load};
 
@@ -77,11 +77,13 @@ async fn deletion_looks_at_jobs_no_earlier_and_no_later_than_they_can_be_due() {
         // One that was not deleted all the same is not in the way, and is looked at again.
         assert_eq!(looked_at(db, at(61)).await, 0, "{}", fresh.name);
         assert_eq!(due(db, at(1700)).await, [soon], "{}", fresh.name);
-        delete_ended(db, owner_of(db, soon).await, soon).await.unwrap();
+        let lock = JobLocks::new().lock(soon).await;
+        delete_ended(db, &lock, owner_of(db, soon).await).await.unwrap();
 
         assert_eq!(due(db, at(1800 + 3599)).await, Vec::<JobId>::new(), "{}", fresh.name);
         assert_eq!(due(db, at(1800 + 3600)).await, [running], "{}", fresh.name);
-        delete_ended(db, owner_of(db, running).await, running).await.unwrap();
+        let lock = JobLocks::new().lock(running).await;
+        delete_ended(db, &lock, owner_of(db, running).await).await.unwrap();
         assert_eq!(due(db, at(2 * 3600)).await, [later], "{}", fresh.name);
     }
 }
