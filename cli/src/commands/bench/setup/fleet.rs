@@ -36,7 +36,7 @@ const NEEDS: Resources = Resources::new(1000, 1024);
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Size {
     /// Simulated nodes
-    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=5000))]
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub nodes: u32,
     /// Tasks that a node runs at once; it holds two more ahead
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
