@@ -38,20 +38,19 @@ impl Link {
         digest: Digest,
         file: &Path,
     ) -> Result<(), Error> {
-        self.noted(self.put_noted(lease, size, digest, file)).await
+        let ask = |direct| BlobRequest::Put { lease, size, digest, direct };
+        self.noted(self.put_asked(ask, size, file)).await
     }
 
-    async fn put_noted(
+    async fn put_asked(
         &self,
-        lease: Lease,
+        ask: impl Fn(bool) -> BlobRequest,
         size: u64,
-        digest: Digest,
         file: &Path,
     ) -> Result<(), Error> {
         let mut direct = self.can_upload();
         loop {
-            let ask = BlobRequest::Put { lease, size, digest, direct };
-            let (channel, reply) = self.ask(&ask).await?;
+            let (channel, reply) = self.ask(&ask(direct)).await?;
             match reply {
                 BlobReply::Stored => return Ok(()),
                 BlobReply::Ready => return send_in(channel, file, size).await,

@@ -31,7 +31,7 @@ use super::cloud::Connector;
 use super::{ByteStream, Error, Stat, Stored, ssrf_guard};
 use blob_key::BlobKey;
 use upload::{Expected, Target};
-use upload_links::DigestCheck;
+use upload_links::LinkCheck;
 
 /// A folder of the bucket in which nothing is kept.
 const PROBED: &str = "readyz";
@@ -51,7 +51,7 @@ pub struct Bucket {
 #[derive(Clone)]
 enum Kind {
     Folder(PathBuf),
-    S3(Arc<AmazonS3>, Arc<DigestCheck>),
+    S3(Arc<AmazonS3>, Arc<LinkCheck>),
 }
 
 impl Bucket {
@@ -84,7 +84,7 @@ impl Bucket {
                     builder = builder.with_endpoint(endpoint.trim_end_matches('/'));
                 }
                 let store = Arc::new(builder.build()?);
-                let check = Arc::new(DigestCheck::new(client, bucket.clone()));
+                let check = Arc::new(LinkCheck::new(client, bucket.clone()));
                 Ok(Self { store: store.clone(), kind: Kind::S3(store, check) })
             }
         }

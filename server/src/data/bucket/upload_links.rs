@@ -24,10 +24,8 @@ use uuid::Uuid;
 
 use super::blob_key::BlobKey;
 use super::{Bucket, Kind, PROBED, path, unless_missing};
-use crate::data::{Error, Stored};
+use crate::data::{DIRECT_LIVES, Error, Stored};
 
-/// How long an upload may take to begin.
-const LIVES: Duration = Duration::from_secs(15 * 60);
 /// The most bytes that S3 takes at once. Larger results go through the server, in parts.
 const BYTES_MAX: u64 = 5 << 30;
 /// The header that makes an upload a copy of another object.
@@ -44,8 +42,8 @@ pub struct UploadLink {
     pub checksum: String,
 }
 
-/// Whether a store refuses bytes that are not those of their digest.
-pub(super) struct DigestCheck {
+/// Whether links of a store take what they are for, and nothing else.
+pub(super) struct LinkCheck {
     client: reqwest::Client,
     /// The bucket's name.
     bucket: String,
@@ -58,10 +56,10 @@ pub(super) struct DigestCheck {
 enum Known {
     /// Not asked, or the store did not answer; it is asked again then.
     Not(Option<Instant>),
-    Checks(bool),
+    Strict(bool),
 }
 
-impl DigestCheck {
+impl LinkCheck {
     pub fn new(client: reqwest::Client, bucket: String) -> Self {
         Self {
             client,
@@ -71,23 +69,23 @@ impl DigestCheck {
         }
     }
 
-    async fn is_made(&self, store: &AmazonS3) -> bool {
-        if let Some(checks) = self.known() {
-            return checks;
+    async fn is_strict(&self, store: &AmazonS3) -> bool {
+        if let Some(is_strict) = self.known() {
+            return is_strict;
         }
         let _turn = self.turn.lock().await;
-        if let Some(checks) = self.known() {
-            return checks;
+        if let Some(is_strict) = self.known() {
+            return is_strict;
         }
         let known = match self.probe(store).await {
-            Ok(checks) => {
-                if !checks {
+            Ok(is_strict) => {
+                if !is_strict {
                     tracing::warn!(
                         "the bucket's store takes by a link what the link is not for: results pass \
                          through this server"
                     );
                 }
-                Known::Checks(checks)
+                Known::Strict(is_strict)
             }
             Err(error) => {
                 tracing::debug!(error = %chain(&error), "the bucket's links were not probed");
@@ -95,19 +93,18 @@ impl DigestCheck {
             }
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
-        matches!(known, Known::Checks(true))
+        matches!(known, Known::Strict(true))
     }
 
     /// What is known; false while it is too early to ask again.
     fn known(&self) -> Option<bool> {
         match *self.known.lock().unwrap_or_else(PoisonError::into_inner) {
-            Known::Checks(checks) => Some(checks),
+            Known::Strict(is_strict) => Some(is_strict),
             Known::Not(Some(again)) if Instant::now() < again => Some(false),
             Known::Not(_) => None,
         }
     }
 
-    /// Whether links take what they are for, and nothing else.
     async fn probe(&self, store: &AmazonS3) -> Result<bool, Error> {
         let at = |name| Path::from(format!("{PROBED}/{}-{name}", Uuid::now_v7()));
         let (first, second) = (at("right"), at("copy"));
@@ -168,7 +165,7 @@ impl Bucket {
         stored: Stored,
     ) -> Result<Option<UploadLink>, Error> {
         let Kind::S3(store, check) = &self.kind else { return Ok(None) };
-        if stored.size > BYTES_MAX || !check.is_made(store).await {
+        if stored.size > BYTES_MAX || !check.is_strict(store).await {
             return Ok(None);
         }
         link_to(store, &path(key)?, stored.digest).await.map(Some)
@@ -180,7 +177,7 @@ async fn link_to(store: &AmazonS3, at: &Path, digest: Digest) -> Result<UploadLi
     let value = HeaderValue::from_str(&checksum).map_err(std::io::Error::other)?;
     let options = SignedUrlOptions::default()
         .with_signed_header(HeaderName::from_static(CHECKSUM_HEADER), value);
-    let url = store.signed_url_opts(Method::PUT, at, LIVES, &options).await?;
+    let url = store.signed_url_opts(Method::PUT, at, DIRECT_LIVES, &options).await?;
     Ok(UploadLink { url: url.into(), checksum })
 }
 
