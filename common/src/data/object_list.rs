@@ -33,6 +33,12 @@ pub struct Object {
 }
 
 impl Object {
+    /// The one object of a source that is no data.
+    pub fn nothing() -> Self {
+        let name = "bypass".to_owned();
+        Self { name, size: 0, place: Place::Empty, version: None }
+    }
+
     /// What messages call it: its path, where it has one.
     pub fn shown(&self) -> &str {
         match &self.place {

@@ -1,39 +1,67 @@
 //! Reading an object of a store as a stream.
 
-use std::io::SeekFrom;
+use std::fs::File;
+use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use common::digest::{Digest, Digester};
-use futures::{StreamExt as _, TryStreamExt as _};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream};
 use object_store::{GetResult, GetResultPayload};
-use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
-use tokio_util::io::ReaderStream;
+use rustix::buffer::spare_capacity;
+use rustix::io::{Errno, pread};
 
 use crate::data::{ByteStream, Error};
 
 /// What is read of a file at once: each piece costs a trip to another thread.
-const PIECE_BYTES: usize = 256 << 10;
+const PIECE_BYTES: u64 = 256 << 10;
+/// Pieces of a file that are read while its reader works on one.
+const READ_AHEAD: usize = 3;
 
 /// The bytes that a store found.
-pub async fn stream(found: GetResult) -> Result<ByteStream, Error> {
+pub fn stream(found: GetResult) -> ByteStream {
     let expected = found.range.end - found.range.start;
-    match found.payload {
-        GetResultPayload::File(file, _) => {
-            let mut file = tokio::fs::File::from_std(file);
-            file.seek(SeekFrom::Start(found.range.start)).await?;
-            let pieces = ReaderStream::with_capacity(file.take(expected), PIECE_BYTES);
-            Ok(exactly(expected, pieces.map_err(Error::from).boxed()))
-        }
-        GetResultPayload::Stream(pieces) => {
-            Ok(exactly(expected, pieces.map_err(Error::from).boxed()))
+    let pieces = match found.payload {
+        GetResultPayload::File(file, _) => pieces_of(file, found.range).boxed(),
+        GetResultPayload::Stream(pieces) => pieces.map_err(Error::from).boxed(),
+    };
+    exactly(expected, pieces)
+}
+
+fn pieces_of(file: File, range: Range<u64>) -> impl Stream<Item = Result<Bytes, Error>> {
+    let file = Arc::new(file);
+    let starts = stream::unfold(range.start, move |from| {
+        let to = (from + PIECE_BYTES).min(range.end);
+        std::future::ready((from < to).then_some((from..to, to)))
+    });
+    let read = move |piece: Range<u64>| {
+        let file = Arc::clone(&file);
+        let reading = tokio::task::spawn_blocking(move || read_at(&file, piece));
+        async { Ok(reading.await.map_err(std::io::Error::other)??) }
+    };
+    starts.map(read).buffered(READ_AHEAD)
+}
+
+/// Reads a part of a file, less where the file ends before it.
+fn read_at(file: &File, part: Range<u64>) -> std::io::Result<Bytes> {
+    let wanted = usize::try_from(part.end - part.start).map_err(std::io::Error::other)?;
+    let mut bytes = Vec::with_capacity(wanted);
+    while bytes.len() < wanted {
+        let at = part.start + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
     }
+    bytes.truncate(wanted);
+    Ok(bytes.into())
 }
 
 /// Passes a stream on that must have exactly this many bytes. One that ends early fails, so that no
 /// half answer is taken for a whole one.
 pub fn exactly(expected: u64, bytes: ByteStream) -> ByteStream {
-    let counted = futures::stream::try_unfold((bytes, expected), |(mut bytes, left)| async move {
+    let counted = stream::try_unfold((bytes, expected), |(mut bytes, left)| async move {
         match bytes.try_next().await? {
             Some(piece) => {
                 let left = left.checked_sub(piece.len() as u64).ok_or(Error::Mismatch)?;
@@ -50,24 +78,23 @@ pub fn exactly(expected: u64, bytes: ByteStream) -> ByteStream {
 /// they have not.
 pub fn verified(digest: Digest, name: &str, bytes: ByteStream) -> ByteStream {
     let start = (bytes, Digester::default(), name.to_owned());
-    let checked =
-        futures::stream::try_unfold(start, move |(mut bytes, mut digester, name)| async move {
-            match bytes.try_next().await? {
-                Some(piece) => {
-                    digester.update(&piece);
-                    Ok(Some((piece, (bytes, digester, name))))
-                }
-                None if digester.finish() == digest => Ok(None),
-                None => Err(Error::Damaged(name)),
+    let checked = stream::try_unfold(start, move |(mut bytes, mut digester, name)| async move {
+        match bytes.try_next().await? {
+            Some(piece) => {
+                digester.update(&piece);
+                Ok(Some((piece, (bytes, digester, name))))
             }
-        });
+            None if digester.finish() == digest => Ok(None),
+            None => Err(Error::Damaged(name)),
+        }
+    });
     checked.boxed()
 }
 
 /// The same bytes, the last piece only once the stream has ended well: who reads them is never
 /// given all of a wrong file.
 pub fn held_back(bytes: ByteStream) -> ByteStream {
-    let held = futures::stream::try_unfold((bytes, None), |(mut bytes, mut last)| async move {
+    let held = stream::try_unfold((bytes, None), |(mut bytes, mut last)| async move {
         loop {
             match (bytes.try_next().await?, last.take()) {
                 (Some(next), None) => last = Some(next),
@@ -82,7 +109,7 @@ pub fn held_back(bytes: ByteStream) -> ByteStream {
 
 /// A stream of nothing.
 pub fn no_bytes() -> ByteStream {
-    futures::stream::empty().boxed()
+    stream::empty().boxed()
 }
 
 /// Collects a stream that is known to be small.

@@ -180,7 +180,7 @@ impl Bucket {
         if !same || found.range != range {
             return Err(Error::Mismatch);
         }
-        let bytes = download::stream(found).await?;
+        let bytes = download::stream(found);
         if matches!(self.kind, Kind::Folder(_)) {
             return Ok(bytes);
         }

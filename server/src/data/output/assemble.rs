@@ -6,6 +6,7 @@ use common::plan::Assembler;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::zip::Zip;
 use crate::data::bucket::Bucket;
@@ -50,16 +51,24 @@ pub async fn assemble(
 }
 
 /// The bytes of a result file. The stream fails at its end where they were not the right ones.
-pub async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Error> {
-    if let Some(bytes) = &file.content {
-        return Ok(futures::stream::iter([Ok(bytes.clone())]).boxed());
-    }
-    let bytes = bucket.get(&file.key, 0..file.size).await;
-    let bytes = bytes.map_err(|e| e.map_missing(|| Error::Damaged(file.name.clone())))?;
+async fn open(bucket: &Bucket, file: &ResultFile) -> Result<ByteStream, Error> {
+    let bytes = open_unchecked(bucket, file).await?;
     Ok(match file.digest {
         Some(digest) => download::verified(digest, &file.name, bytes),
         None => bytes,
     })
+}
+
+/// The same for who checks them against the file's digest.
+pub(super) async fn open_unchecked(
+    bucket: &Bucket,
+    file: &ResultFile,
+) -> Result<ByteStream, Error> {
+    if let Some(bytes) = &file.content {
+        return Ok(futures::stream::iter([Ok(bytes.clone())]).boxed());
+    }
+    let bytes = bucket.get(&file.key, 0..file.size).await;
+    bytes.map_err(|e| e.map_missing(|| Error::Damaged(file.name.clone())))
 }
 
 /// A result file on its way into a larger one.
@@ -87,20 +96,22 @@ fn parts(bucket: &Bucket, files: ResultFiles) -> impl Stream<Item = Result<Part,
         .buffered(FETCHED_AHEAD)
 }
 
-/// What is made of result files, piece by piece, beside its reader; when the reader goes, the next
-/// piece ends it.
+/// What is made of result files, piece by piece, in a task of its own: its files are read and
+/// checked while the reader works on what is made of them. When the reader goes, it ends.
 fn made<M: Future<Output = Result<(), Error>> + Send + 'static>(
-    make: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> M + Send + 'static,
+    make: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> M,
 ) -> ByteStream {
     let (pieces, made) = mpsc::channel(PIECES_MAX);
-    let making = async move {
-        if let Err(error) = make(pieces.clone()).await {
-            // Without a reader nobody misses the error.
-            let _ = pieces.send(Err(error)).await;
+    let making = AbortOnDropHandle::new(tokio::spawn(make(pieces)));
+    let ended = async {
+        match making.await {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(Err(error)),
+            Err(panicked) => Some(Err(Error::Io(std::io::Error::other(panicked)))),
         }
     };
-    let making = futures::stream::once(making).filter_map(|()| std::future::ready(None));
-    futures::stream::select(ReceiverStream::new(made), making).boxed()
+    let ended = futures::stream::once(ended).filter_map(std::future::ready);
+    ReceiverStream::new(made).chain(ended).boxed()
 }
 
 async fn send(pieces: &mpsc::Sender<Result<Bytes, Error>>, piece: Bytes) -> Result<(), Error> {

@@ -27,7 +27,7 @@ pub async fn deliver(
         None => Expected::Size(file.size),
     };
     // A failure of our own bucket must not be taken for one of the customer's.
-    let bytes = assemble::open(ours, file)
+    let bytes = assemble::open_unchecked(ours, file)
         .await?
         .map_err(|error| error.map_store(|error| Error::Io(std::io::Error::other(error))));
     let counted = pace.clone();
@@ -37,6 +37,7 @@ pub async fn deliver(
     match pace.answer(put).await? {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(&error, key)),
+        Err(Error::Mismatch) => Err(Error::Damaged(file.name.clone())),
         Err(error) => Err(error),
     }
 }
@@ -44,6 +45,7 @@ pub async fn deliver(
 #[cfg(test)]
 mod tests {
     use common::data::location::Cloud;
+    use common::digest::Digest;
 
     use super::*;
     use crate::data::bucket::blob_key::BlobKey;
@@ -91,6 +93,23 @@ mod tests {
             deliver(&ours, &bucket, "out", &file, &pace()).await.unwrap();
 
             assert_eq!(server.read(&format!("out/{name}")).unwrap(), b"x");
+        }
+    }
+
+    #[tokio::test]
+    async fn damaged_file_is_not_delivered() {
+        let server = S3Server::start().await;
+        let (_folder, ours) = folder().await;
+        let customers = Customers::new(Guard::new(true));
+        let bucket = customers.bucket(&server.cloud(), Some(&S3Server::keys())).await.unwrap();
+        for len in [10, (8 << 20) + 3] {
+            let file = result(&ours, 0, "a.bin", &noise(len)).await;
+            let file = ResultFile { digest: Some(Digest::of(b"other")), ..file };
+
+            let delivered = deliver(&ours, &bucket, "out", &file, &pace()).await;
+
+            assert!(matches!(delivered, Err(Error::Damaged(_))), "{len}: {delivered:?}");
+            assert!(server.read("out/a.bin").is_none(), "{len}");
         }
     }
 

@@ -25,8 +25,6 @@ use super::{ByteStream, Direct, Error, Stat, Stored, file_name};
 use http::{Probe, WebFile};
 use listing::Limits;
 
-/// The name of the one object of a source without data.
-const BYPASS_NAME: &str = "bypass";
 /// How much of a bucket is looked through for a run's objects.
 const LIMITS: Limits = Limits { objects: OBJECTS_MAX, pages: 20_000 };
 
@@ -119,10 +117,7 @@ impl Reader {
                 let place = Place::Bucket { key: key.clone() };
                 Object { name: file_name::safe(name), size: *size, place, version }
             }
-            (Opened::Ours | Opened::Cloud { .. }, _) => {
-                let name = BYPASS_NAME.to_owned();
-                Object { name, size: 0, place: Place::Empty, version: None }
-            }
+            (Opened::Ours | Opened::Cloud { .. }, _) => Object::nothing(),
         };
         Ok(Resolved::Objects(alone(&object)?))
     }
@@ -204,7 +199,7 @@ async fn read_cloud(
         return Err(bucket.changed(key));
     }
     let (bucket, key) = (bucket.clone(), key.to_owned());
-    let bytes = download::stream(found).await?.map_err(move |error| {
+    let bytes = download::stream(found).map_err(move |error| {
         let error = error.map_store(|error| bucket.explain_read(&error, &key));
         error.map_broken(|_| bucket.breaks_off(&key))
     });
