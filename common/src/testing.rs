@@ -12,7 +12,7 @@ use crate::compute::container::{Command, ContainerSpec, Content, Isolation, Part
 use crate::compute::device::Device;
 use crate::compute::resources::{Resources, Usage};
 use crate::data::chunk_table::ChunkTable;
-use crate::data::location::{Destination, Source};
+use crate::data::location::{Destination, Source, UploadedFile};
 use crate::data::object_list::{Object, Objects, Place};
 use crate::digest::Digest;
 use crate::ids::{ApiKeyId, JobId, PackageId, RunId, UserId, WorkspaceId};
@@ -91,17 +91,23 @@ pub fn code_of(container: &mut Container) -> &mut PackageCode {
     }
 }
 
-/// A pipeline without data, with built-in engines.
+/// A pipeline of an uploaded file, with built-in engines. What the server does for it is left to
+/// the caller.
 pub fn pipeline() -> Pipeline {
     Pipeline {
-        source: Source::Bypass,
-        destination: Destination::Bypass,
+        source: Source::File(file()),
+        destination: Destination::Bucket,
         partition: Partition::Builtin(Partitioner::Passthrough),
         process: container(),
         assemble: Assemble::Builtin(Assembler::Passthrough),
         limits: Limits::default(),
         is_test: false,
     }
+}
+
+fn file() -> UploadedFile {
+    let key = "uploads/00000000-0000-0000-0000-000000000000".to_owned();
+    UploadedFile { key, name: "file".to_owned(), size: 10, identity: None }
 }
 
 /// The order for a run of this pipeline.

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{Assembler, Container, Name, Partitioner, Phase, Plan};
 use crate::call::{CallTask, Waits};
+use crate::data::chunk_table::ChunkTable;
 use crate::data::location::{Destination, Source};
+use crate::data::object_list::{Object, Objects};
 use crate::expression::Template;
 use crate::run::queue::InQueue;
 use crate::run::scheduling::TaskPriority;
@@ -206,4 +208,52 @@ pub enum DataTask {
     /// Folds the results of a block, where there is an assembler, and takes them to where they
     /// should be.
     Deliver { of: BlockId, assembler: Option<Assembler>, destination: Destination },
+}
+
+/// What data work gives of which everything is known before it begins.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownEnd {
+    /// What it has found or cut.
+    pub table: Option<ChunkTable>,
+    /// The phase in which it ends.
+    pub phase: Option<Phase>,
+}
+
+impl DataTask {
+    /// The end of work that reads and moves no byte; `None` where the server has to do it.
+    ///
+    /// A run that is part of another has other work, too: it never ends while it is started, which
+    /// would make the length of a list of such runs a depth of calls.
+    pub fn known_end(&self) -> Option<KnownEnd> {
+        let nothing = |source: &Source| match source {
+            Source::Bypass => Objects::pack(&[Object::nothing()]).ok(),
+            Source::File(_) | Source::Cloud { .. } | Source::Url { .. } => None,
+        };
+        match self {
+            Self::Look { source } => {
+                let table = Some(ChunkTable::whole(nothing(source)?));
+                Some(KnownEnd { table, phase: None })
+            }
+            Self::Cut { source, partitioner } => {
+                let objects = nothing(source)?;
+                let table = match *partitioner {
+                    Partitioner::Replicate { copies } => {
+                        ChunkTable::copies(objects, copies).ok()?
+                    }
+                    Partitioner::Passthrough | Partitioner::File => ChunkTable::whole(objects),
+                    Partitioner::Lines { .. }
+                    | Partitioner::Csv { .. }
+                    | Partitioner::Tar { .. }
+                    | Partitioner::Bytes { .. } => return None,
+                };
+                let phase = Some(Phase::Partition);
+                // Why there are no chunks, the server's step explains.
+                (!table.is_empty()).then_some(KnownEnd { table: Some(table), phase })
+            }
+            Self::Deliver { destination: Destination::Bypass, .. } => {
+                Some(KnownEnd { table: None, phase: Some(Phase::Deliver) })
+            }
+            Self::Collect { .. } | Self::Deliver { .. } => None,
+        }
+    }
 }

@@ -17,7 +17,9 @@ mod pipeline;
 mod reservation;
 
 use block::narrow;
-pub use block::{Block, BlockId, Body, Child, ContainerTask, DataTask, Each, Group, List, Reads};
+pub use block::{
+    Block, BlockId, Body, Child, ContainerTask, DataTask, Each, Group, KnownEnd, List, Reads,
+};
 use check::Checked;
 pub use check::PlanError;
 pub use container::{

@@ -33,8 +33,14 @@ pub fn pipeline(chunks: u32, limits: Limits, is_test: bool, random: &mut Random)
     } else {
         Assemble::Builtin(Assembler::Passthrough)
     };
-    let (source, destination) = (Source::Bypass, Destination::Bypass);
+    let source = source(random);
+    let destination = if random.chance(300) { Destination::Bypass } else { Destination::Bucket };
     Pipeline { source, destination, partition, process, assemble, limits, is_test }.plan()
+}
+
+/// Without data, the server's steps end as they begin.
+fn source(random: &mut Random) -> Source {
+    if random.chance(300) { Source::Bypass } else { testing::pipeline().source }
 }
 
 /// A tree of anything.
@@ -146,8 +152,8 @@ impl Builder {
     /// Data is cut, and each chunk worked on.
     fn cut(&mut self, random: &mut Random) -> Body {
         let (cut, list, work) = (self.reserve(), self.reserve(), self.reserve());
-        let partitioner = Partitioner::Replicate { copies: 1 };
-        let task = DataTask::Cut { source: Source::Bypass, partitioner };
+        let (source, partitioner) = (source(random), Partitioner::File);
+        let task = DataTask::Cut { source, partitioner };
         self.put(cut, Body::Data(Box::new(task)));
         self.put(list, Body::Each(each(List::Chunks(cut), work, random)));
         let body = self.task(Reads::Element, random);

@@ -3,8 +3,10 @@
 
 use std::fmt::Debug;
 
+use common::data::location::{Destination, Source};
 use common::ids::{JobId, WorkspaceId};
 use common::package::template::Template;
+use common::plan::Pipeline;
 use common::run::spec::RunSpec;
 use sea_orm::{ConnectionTrait as _, Database, DbBackend, QueryTrait, Statement, Values};
 use uuid::Uuid;
@@ -93,15 +95,17 @@ pub async fn steps(db: &Db, query: &impl QueryTrait) -> String {
     steps.collect::<Vec<_>>().join("\n")
 }
 
-/// A run of one chunk that reads nothing and delivers nothing.
+/// A run of a template. What the server's steps do is left to the caller.
 pub fn spec(workspace: WorkspaceId) -> RunSpec {
     let spec = common::testing::order(workspace, &common::testing::pipeline());
     RunSpec { job: JobId::new(Uuid::now_v7()), template: "t".to_owned(), ..spec }
 }
 
-/// A draft that is stored, and a run of it.
+/// A draft that is stored, and a run of it that reads and delivers nothing.
 pub async fn draft(db: &Db, workspace: WorkspaceId) -> RunSpec {
-    let spec = spec(workspace);
+    let (source, destination) = (Source::Bypass, Destination::Bypass);
+    let pipeline = Pipeline { source, destination, ..common::testing::pipeline() };
+    let spec = RunSpec { plan: pipeline.plan(), ..spec(workspace) };
     let engine = || "passthrough".to_owned();
     let template = Template::of("app@1.0".to_owned(), engine(), engine());
     assert!(jobs::insert(db, &Job::new(spec.job, workspace, JobWork::of(template))).await.unwrap());

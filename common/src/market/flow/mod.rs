@@ -77,11 +77,16 @@ impl Market {
                 self.fail(id, Cause::new(CauseKind::Source, reason), now);
                 return;
             }
-            let table = Arc::new(table);
-            run.put_table(block, Arc::clone(&table));
-            self.outbox.changes.tables.push((id, block, table));
+            self.put_table(id, block, table);
         }
         self.follow(id, Next::End(no), now);
+    }
+
+    fn put_table(&mut self, id: RunId, block: BlockId, table: ChunkTable) {
+        let Some(run) = self.runs.get_mut(&id) else { return };
+        let table = Arc::new(table);
+        run.put_table(block, Arc::clone(&table));
+        self.outbox.changes.tables.push((id, block, table));
     }
 
     /// A step of the server has come to another phase of its run.

@@ -11,7 +11,7 @@ use crate::market::run::Run;
 use crate::market::stage::frozen::Resolution;
 use crate::market::stage::members::{Elements, Members};
 use crate::market::stage::{Open, Stage};
-use crate::plan::{BlockId, Body, Child, Each};
+use crate::plan::{BlockId, Body, Child, Each, KnownEnd};
 use crate::run::cause::{Cause, CauseKind};
 use crate::run::scheduling::Terms;
 use crate::run::spec::{Origin, Parent, RunScope, RunSpec};
@@ -23,11 +23,13 @@ struct Begun {
     /// Blocks in it that are opened with it, and for which element.
     inner: Vec<(BlockId, Option<u32>)>,
     child: Option<(RunId, RunSpec)>,
+    /// How its step ends, where that is known now.
+    known_end: Option<KnownEnd>,
 }
 
 impl Begun {
     fn of(open: Open) -> Self {
-        Self { open, inner: Vec::new(), child: None }
+        Self { open, inner: Vec::new(), child: None, known_end: None }
     }
 }
 
@@ -70,9 +72,8 @@ impl Market {
         let Some(run) = self.runs.get_mut(&id) else { return };
         let Some(stage) = run.stage(no) else { return };
         let (block, resolved) = (stage.block, stage.resolved.clone());
-        let Some(Begun { open, inner, child }) = begun(run, no, block, resolved.as_deref()) else {
-            return;
-        };
+        let Some(begun) = begun(run, no, block, resolved.as_deref()) else { return };
+        let Begun { open, inner, child, known_end } = begun;
         let is_detached = child.is_some() && !matches!(open, Open::Child(_));
         let is_over = is_detached
             || match &open {
@@ -95,7 +96,7 @@ impl Market {
         // A list that is known now counts in its run.
         self.outbox.runs.insert(id);
         self.enqueue(id, no);
-        if is_step {
+        if is_step && known_end.is_none() {
             self.outbox.changes.steps.push((id, no));
         }
         if is_call {
@@ -113,6 +114,11 @@ impl Market {
         // The list is worked off from its end: the first is opened first.
         let inside = |(block, item)| Next::Open(Opening { block, parent: Some(no), item });
         todo.extend(inner.into_iter().rev().map(inside));
+        if let Some(KnownEnd { table, phase }) = known_end {
+            phase.into_iter().for_each(|phase| self.enter_phase(id, phase, now));
+            table.into_iter().for_each(|table| self.put_table(id, block, table));
+            todo.push(Next::End(no));
+        }
         if is_over {
             todo.push(Next::End(no));
         }
@@ -141,7 +147,7 @@ fn begun(
         }
         Body::Each(each) => open_list(run, no, block, each),
         Body::Container(_) => Begun::of(Open::Tasks(Box::new(run.make_tasks(block, [1, 0, 0])?))),
-        Body::Data(_) => Begun::of(Open::Step),
+        Body::Data(task) => Begun { known_end: task.known_end(), ..Begun::of(Open::Step) },
         Body::Call(_) => Begun::of(Open::Call(Box::default())),
         Body::Child(part) => {
             let child = run.id.of_child(no.number());

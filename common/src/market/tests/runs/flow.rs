@@ -1,7 +1,11 @@
 //! Plans of other shapes than a template's.
 
 use super::*;
-use crate::plan::{Block, BlockId, Body, Child, ContainerTask, Each, Group, List, Plan, Reads};
+use crate::data::location::{Destination, Source};
+use crate::market::outbox::Notice;
+use crate::plan::{
+    Block, BlockId, Body, Child, ContainerTask, Each, Group, List, Partitioner, Plan, Reads,
+};
 use crate::run::scheduling::TaskPriority;
 
 pub(super) fn block(body: Body) -> Block {
@@ -230,4 +234,49 @@ fn restart_resumes_any_plan_in_the_middle() {
     let market = Market::load(Policy::default(), stored(market.drain()), at(0));
 
     assert_eq!(market.fingerprint(), before);
+}
+
+#[test]
+fn run_without_data_does_no_step_of_the_server() {
+    let mut market = funded("1000");
+    let whole = Pipeline {
+        source: Source::Bypass,
+        destination: Destination::Bypass,
+        partition: Partition::Builtin(Partitioner::Replicate { copies: 2 }),
+        ..pipeline()
+    };
+    market.start_run(RUN, Arc::new(testing::order(CUSTOMER, &whole)), at(0)).unwrap();
+    let begun = market.drain();
+
+    assert_eq!((begun.steps.as_slice(), begun.tables.len()), ([].as_slice(), 1));
+    let phases: Vec<_> = begun.notices.iter().filter_map(phase).collect();
+    assert_eq!(phases, [Phase::Fetch, Phase::Partition, Phase::Process]);
+    assert_eq!(tasks(&market).len(), 2);
+
+    hear(&mut market, 0, large(holds(&[])), 1);
+    for index in 0..2 {
+        hear(&mut market, 0, large(succeeds(lease(index, 1))), 2);
+    }
+    let ended = market.drain();
+
+    assert!(ended.steps.is_empty() && market.run(RUN).is_none());
+    let phases: Vec<_> = ended.notices.iter().filter_map(phase).collect();
+    assert_eq!(phases[phases.len() - 3..], [Phase::Assemble, Phase::Deliver, Phase::Deliver]);
+}
+
+#[test]
+fn run_that_is_cut_into_no_chunks_is_left_to_the_server() {
+    let mut market = funded("1000");
+    let partition = Partition::Builtin(Partitioner::Replicate { copies: 0 });
+    let none = Pipeline { source: Source::Bypass, partition, ..pipeline() };
+    market.start_run(RUN, Arc::new(testing::order(CUSTOMER, &none)), at(0)).unwrap();
+
+    assert_eq!(market.drain().steps.len(), 1);
+}
+
+fn phase(notice: &Notice) -> Option<Phase> {
+    match notice {
+        Notice::State { phase, .. } => *phase,
+        Notice::Task { .. } => None,
+    }
 }
