@@ -11,8 +11,9 @@ use common::order::callback::Callbacks;
 use common::run::scheduling::{Priority, Regions};
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, JoinType, PaginatorTrait, QueryFilter,
-    QueryOrder as _, QuerySelect as _, Select,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult as _, IdenStatic as _,
+    JoinType, PaginatorTrait, QueryFilter, QueryOrder as _, QuerySelect as _, QueryTrait as _,
+    RelationDef, Select, SelectA, SelectB, Statement, TryGetError,
 };
 use uuid::Uuid;
 
@@ -20,6 +21,7 @@ use super::market::runs;
 use super::market::runs::RunView;
 use super::query::selection;
 use super::query::selection::{Found, Selection};
+use super::query::text::Text;
 use super::schedules;
 use crate::clock;
 pub use change::{Change, change, rename};
@@ -153,15 +155,11 @@ pub async fn find_with_run(
     owner: WorkspaceId,
     id: JobId,
 ) -> Result<Option<(Job, Option<RunView>)>, DbErr> {
+    static SELECT: Text = Text::new();
     let of_run = row::Entity::belongs_to(runs::Entity).from(C::Run).to(runs::Column::Id);
-    let found = of(owner)
-        .filter(C::Id.eq(id.uuid()))
-        .join(JoinType::LeftJoin, of_run.into())
-        .select_also(runs::Entity)
-        .one(db)
-        .await?;
+    let found = find_with::<runs::Entity>(db, &SELECT, owner, id, of_run.into()).await?;
     let Some((job, run)) = found else { return Ok(None) };
-    Ok(Some((read(&job)?, run.as_ref().map(runs::view).transpose()?)))
+    Ok(Some((job, run.as_ref().map(runs::view).transpose()?)))
 }
 
 /// The same with whether the job makes runs by itself, now or when its schedule is resumed.
@@ -170,16 +168,43 @@ pub async fn find_with_schedule(
     owner: WorkspaceId,
     id: JobId,
 ) -> Result<Option<(Job, bool)>, DbErr> {
+    static SELECT: Text = Text::new();
     let of_schedule =
         row::Entity::belongs_to(schedules::Entity).from(C::Id).to(schedules::Column::Job);
-    let found = of(owner)
-        .filter(C::Id.eq(id.uuid()))
-        .join(JoinType::LeftJoin, of_schedule.into())
-        .select_also(schedules::Entity)
-        .one(db)
-        .await?;
-    let Some((job, schedule)) = found else { return Ok(None) };
-    Ok(Some((read(&job)?, schedule.as_ref().is_some_and(schedules::makes_runs))))
+    let found = find_with::<schedules::Entity>(db, &SELECT, owner, id, of_schedule.into()).await?;
+    Ok(found.map(|(job, schedule)| (job, schedule.as_ref().is_some_and(schedules::makes_runs))))
+}
+
+/// A job with the row of another table that belongs to it.
+async fn find_with<E: EntityTrait>(
+    db: &impl ConnectionTrait,
+    select: &Text,
+    owner: WorkspaceId,
+    id: JobId,
+    other: RelationDef,
+) -> Result<Option<(Job, Option<E::Model>)>, DbErr> {
+    let backend = db.get_database_backend();
+    let select = match select.known(backend) {
+        Some(text) => {
+            let values = [owner.uuid().into(), id.uuid().into()];
+            Statement::from_sql_and_values(backend, text, values)
+        }
+        None => {
+            let both = of(owner).filter(C::Id.eq(id.uuid())).join(JoinType::LeftJoin, other);
+            let first = both.select_also(E::default()).build(backend);
+            select.keep(&first);
+            first
+        }
+    };
+    let Some(found) = db.query_one_raw(select).await? else { return Ok(None) };
+    let job = row::Model::from_query_result(&found, SelectA.as_str())?;
+    // The library's own way takes a row that cannot be read for none.
+    let other = match E::Model::from_query_result_nullable(&found, SelectB.as_str()) {
+        Ok(other) => Some(other),
+        Err(TryGetError::Null(_)) => None,
+        Err(TryGetError::DbErr(error)) => return Err(error),
+    };
+    Ok(Some((read(&job)?, other)))
 }
 
 /// Those of the jobs that belong to this workspace and have not been deleted.

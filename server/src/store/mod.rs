@@ -45,10 +45,6 @@ const ASKED_AFTER: Duration = Duration::from_secs(1);
 /// How long a statement waits for SQLite's write lock.
 const BUSY: Duration = Duration::from_secs(10);
 
-/// How many rows one statement writes. With few lengths there are few statements, so that the
-/// database prepares each once: unprepared ones of any length cost time and a lot of memory.
-const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
-
 /// How many statements a connection keeps prepared: those that write rows have several lengths.
 const PREPARED: usize = 512;
 /// How many pages' bytes a connection to SQLite keeps, in KiB: as a negative number.
@@ -97,16 +93,6 @@ pub async fn connect(url: &str) -> Result<Db, DbErr> {
     Db::connect(options).await
 }
 
-/// The rows, cut to the lengths of statements.
-fn row_groups<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let n = ROWS.into_iter().find(|n| *n <= rows.len())?;
-        let (some, rest) = rows.split_at(n);
-        rows = rest;
-        Some(some)
-    })
-}
-
 /// The number that stands for a stage.
 fn stage_number(stage: StageNo) -> i32 {
     i32::try_from(stage.number()).unwrap_or(i32::MAX)
@@ -138,21 +124,4 @@ fn corrupt(what: &str) -> DbErr {
 /// The same, with what is wrong about it.
 fn corrupt_by(what: &str, error: &DbErr) -> DbErr {
     DbErr::Query(RuntimeErr::Internal(format!("a row has an unreadable {what}: {error}")))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rows_are_grouped_into_few_lengths_without_loss() {
-        for n in [0, 1, 5, 256, 1_000, 1_023] {
-            let rows: Vec<usize> = (0..n).collect();
-
-            let cut: Vec<&[usize]> = row_groups(&rows).collect();
-
-            assert!(cut.iter().all(|some| ROWS.contains(&some.len())));
-            assert_eq!(cut.concat(), rows);
-        }
-    }
 }

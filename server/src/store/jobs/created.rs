@@ -1,12 +1,10 @@
 //! A new job, as it is stored in a batch with others.
 
-use sea_orm::{
-    ActiveModelTrait as _, ActiveValue, ConnectionTrait, DbErr, EntityTrait, Iterable as _, Value,
-};
+use sea_orm::{ActiveModelTrait as _, ActiveValue, ConnectionTrait, DbErr, Iterable as _, Value};
 
 use super::record::row;
 use super::{Job, write};
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 
 /// Where the id of what is new is from: a job, or a run of one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,9 +50,6 @@ pub(in crate::store) async fn insert_created(
     db: &impl ConnectionTrait,
     created: &[CreatedJob],
 ) -> Result<(), DbErr> {
-    for some in row_groups(created) {
-        let rows = some.iter().map(|job| job.row.clone());
-        row::Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<row::Entity> = RowWriter::new();
+    NEW.write(db, created.iter().map(|job| job.row.clone())).await
 }

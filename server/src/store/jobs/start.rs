@@ -10,7 +10,8 @@ use sea_orm::{ColumnTrait, ConnectionTrait, DbErr, EntityTrait, QueryFilter};
 use super::row::{self, Column as C};
 use super::{Change, IdOrigin, Job, write};
 use crate::clock;
-use crate::store::{micros, row_groups};
+use crate::store::micros;
+use crate::store::query::insert::RowWriter;
 
 /// The number of the only run of a job that runs once.
 const FIRST_RUN: u32 = 1;
@@ -65,39 +66,34 @@ pub(in crate::store) async fn put_started(
     db: &impl ConnectionTrait,
     started: &[StartedJob],
 ) -> Result<(), DbErr> {
-    for some in row_groups(started) {
-        row::Entity::insert_many(some.iter().map(|job| job.row.clone()))
-            .on_conflict(
-                OnConflict::column(C::Id)
-                    .update_columns([
-                        C::Run,
-                        C::SubmittedUs,
-                        C::DeletedUs,
-                        C::DeleteLookUs,
-                        C::Draft,
-                        C::Description,
-                        C::Template,
-                        C::Source,
-                        C::Destination,
-                        C::Params,
-                        C::Config,
-                        C::UploadBytes,
-                        C::UploadVersion,
-                        C::Priority,
-                        C::Whitelist,
-                        C::Blacklist,
-                        C::Tags,
-                        C::StartUs,
-                        C::Kind,
-                        C::Work,
-                        C::Scope,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<row::Entity> = RowWriter::or(|| {
+        OnConflict::column(C::Id)
+            .update_columns([
+                C::Run,
+                C::SubmittedUs,
+                C::DeletedUs,
+                C::DeleteLookUs,
+                C::Draft,
+                C::Description,
+                C::Template,
+                C::Source,
+                C::Destination,
+                C::Params,
+                C::Config,
+                C::UploadBytes,
+                C::UploadVersion,
+                C::Priority,
+                C::Whitelist,
+                C::Blacklist,
+                C::Tags,
+                C::StartUs,
+                C::Kind,
+                C::Work,
+                C::Scope,
+            ])
+            .to_owned()
+    });
+    NEWEST.write(db, started.iter().map(|job| job.row.clone())).await
 }
 
 /// Notes the newest runs that schedules have made of their jobs.

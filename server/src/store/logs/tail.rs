@@ -14,7 +14,7 @@ use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 use super::{Batch, End, Filter};
 use crate::store::market::runs;
 use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 use crate::store::{corrupt, micros, stage_no, stage_number};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -100,11 +100,8 @@ pub async fn due(
 
 /// Stores batches, which have numbers of their own.
 pub async fn insert(db: &impl ConnectionTrait, batches: &[Batch]) -> Result<(), DbErr> {
-    for some in row_groups(batches) {
-        let rows = some.iter().map(write).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    NEW.write(db, batches.iter().map(write).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// Deletes the batches of a run in a span of numbers; gives how many there were.

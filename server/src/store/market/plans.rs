@@ -8,11 +8,12 @@ use common::error_chain::chain;
 use common::plan::Plan;
 use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
+use sea_orm::sea_query::OnConflict;
 
 use crate::store::query::document;
+use crate::store::query::insert::{RowWriter, row_groups};
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt_by};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -80,18 +81,13 @@ pub(in crate::store) async fn insert(
     stored: &StoredPlans,
     mut plans: BTreeMap<String, Packed>,
 ) -> Result<Vec<String>, DbErr> {
+    static NEW: RowWriter<Entity> =
+        RowWriter::or(|| OnConflict::column(Column::Digest).do_nothing().to_owned());
     plans.retain(|digest, _| !stored.has(digest));
     let new: Vec<String> = plans.keys().cloned().collect();
-    let rows: Vec<ActiveModel> = plans
-        .into_values()
-        .map(|plan| ActiveModel { digest: Set(plan.digest), body: Set(plan.body) })
-        .collect();
-    for some in row_groups(&rows) {
-        Entity::insert_many(some.iter().cloned())
-            .on_conflict_do_nothing_on([Column::Digest])
-            .exec_without_returning(db)
-            .await?;
-    }
+    let rows = plans.into_values();
+    let rows = rows.map(|plan| ActiveModel { digest: Set(plan.digest), body: Set(plan.body) });
+    NEW.write(db, rows).await?;
     Ok(new)
 }
 

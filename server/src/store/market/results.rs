@@ -7,7 +7,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect};
 
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "results")]
@@ -65,22 +65,17 @@ pub async fn insert(
     run: RunId,
     files: &[ResultView],
 ) -> Result<(), DbErr> {
-    for some in row_groups(files) {
-        let rows = some.iter().map(|file| ActiveModel {
-            run: Set(run.uuid()),
-            name: Set(file.name.clone()),
-            size: Set(i64::try_from(file.size).unwrap_or(i64::MAX)),
-            blob: Set(file.key.clone()),
-            digest: Set(file.digest.map(|digest| digest.to_string())),
-        });
-        Entity::insert_many(rows)
-            .on_conflict(
-                OnConflict::columns([Column::Run, Column::Name])
-                    .update_columns([Column::Size, Column::Blob, Column::Digest])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::columns([Column::Run, Column::Name])
+            .update_columns([Column::Size, Column::Blob, Column::Digest])
+            .to_owned()
+    });
+    let rows = files.iter().map(|file| ActiveModel {
+        run: Set(run.uuid()),
+        name: Set(file.name.clone()),
+        size: Set(i64::try_from(file.size).unwrap_or(i64::MAX)),
+        blob: Set(file.key.clone()),
+        digest: Set(file.digest.map(|digest| digest.to_string())),
+    });
+    NEWEST.write(db, rows).await
 }

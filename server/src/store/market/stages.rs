@@ -16,9 +16,9 @@ use sea_orm::{QueryOrder, QuerySelect};
 
 use super::runs;
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, corrupt_by, micros, stage_no, stage_number, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -53,24 +53,18 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     stages: &[StageRecord],
 ) -> Result<(), DbErr> {
-    for some in row_groups(stages) {
-        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows)
-            .on_conflict(
-                OnConflict::columns([Column::Run, Column::No])
-                    .update_columns([
-                        Column::Cursor,
-                        Column::Seen,
-                        Column::EndedUs,
-                        Column::CutOff,
-                        Column::Skipped,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::columns([Column::Run, Column::No])
+            .update_columns([
+                Column::Cursor,
+                Column::Seen,
+                Column::EndedUs,
+                Column::CutOff,
+                Column::Skipped,
+            ])
+            .to_owned()
+    });
+    NEWEST.write(db, stages.iter().map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// The stages of a run after this one, at most `limit`, in the order of their numbers.

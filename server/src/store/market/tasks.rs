@@ -22,9 +22,9 @@ use sea_orm::{FromQueryResult, QueryOrder, QuerySelect};
 
 use super::runs;
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, corrupt_by, micros, stage_no, stage_number, storable, time};
 
 /// Receipts that are read at once have no more bytes together, unless one alone has.
@@ -330,32 +330,27 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     tasks: &[TaskRecord],
 ) -> Result<(), DbErr> {
-    for some in row_groups(tasks) {
-        Entity::insert_many(some.iter().map(row))
-            .on_conflict(
-                OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
-                    .update_columns([
-                        Column::State,
-                        Column::Attempt,
-                        Column::Failures,
-                        Column::Losses,
-                        Column::Node,
-                        Column::LeasedUs,
-                        Column::ReceivedUs,
-                        Column::RunningUs,
-                        Column::EndedUs,
-                        Column::NotBeforeUs,
-                        Column::Price,
-                        Column::Receipt,
-                        Column::Signature,
-                        Column::Error,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
+            .update_columns([
+                Column::State,
+                Column::Attempt,
+                Column::Failures,
+                Column::Losses,
+                Column::Node,
+                Column::LeasedUs,
+                Column::ReceivedUs,
+                Column::RunningUs,
+                Column::EndedUs,
+                Column::NotBeforeUs,
+                Column::Price,
+                Column::Receipt,
+                Column::Signature,
+                Column::Error,
+            ])
+            .to_owned()
+    });
+    NEWEST.write(db, tasks.iter().map(row)).await
 }
 
 fn page(run: RunId, stage: StageNo, after: Option<u32>) -> Select<Entity> {

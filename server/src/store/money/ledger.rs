@@ -13,9 +13,9 @@ use sea_orm::{QuerySelect, QueryTrait as _, Select};
 
 use super::shards;
 use crate::store::market::runs;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, micros, stage_number};
 
 pub(in crate::store) mod accounts {
@@ -83,26 +83,17 @@ pub(in crate::store) async fn add_to_balances(
 ) -> Result<(), DbErr> {
     use accounts::{Column, Entity};
 
-    let rows: Vec<_> = added
-        .iter()
-        .map(|(account, units)| {
-            let Key { kind, owner, shard } = key(*account);
-            let (kind, owner, shard) = (Set(kind), Set(owner), Set(shard));
-            accounts::ActiveModel { kind, owner, shard, units: Set(*units) }
-        })
-        .collect();
-    for some in row_groups(&rows) {
+    static SUM: RowWriter<Entity> = RowWriter::or(|| {
         let sum = Expr::col((Entity, Column::Units)).add(Expr::col(("excluded", Column::Units)));
-        Entity::insert_many(some.to_vec())
-            .on_conflict(
-                OnConflict::columns([Column::Kind, Column::Owner, Column::Shard])
-                    .value(Column::Units, sum)
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+        let key = [Column::Kind, Column::Owner, Column::Shard];
+        OnConflict::columns(key).value(Column::Units, sum).to_owned()
+    });
+    let rows = added.iter().map(|(account, units)| {
+        let Key { kind, owner, shard } = key(*account);
+        let (kind, owner, shard) = (Set(kind), Set(owner), Set(shard));
+        accounts::ActiveModel { kind, owner, shard, units: Set(*units) }
+    });
+    SUM.write(db, rows).await
 }
 
 /// Stores new transfers.
@@ -110,30 +101,28 @@ pub(in crate::store) async fn insert_transfers(
     db: &impl ConnectionTrait,
     new: &[Transfer],
 ) -> Result<(), DbErr> {
-    for some in row_groups(new) {
-        let rows = some.iter().map(|transfer| {
-            let (from, to) = (key(transfer.from), key(transfer.to));
-            transfers::ActiveModel {
-                shard: Set(from.shard),
-                number: Set(i64::try_from(transfer.number).unwrap_or(i64::MAX)),
-                from_kind: Set(from.kind),
-                from_owner: Set(from.owner),
-                to_kind: Set(to.kind),
-                to_owner: Set(to.owner),
-                to_shard: Set(to.shard),
-                units: Set(transfer.amount.units()),
-                kind: Set(transfer.kind.as_str().to_owned()),
-                run: Set(transfer.run.map(RunId::uuid)),
-                stage: Set(transfer.lease.map(|lease| stage_number(lease.task.stage))),
-                idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
-                attempt: Set(transfer.lease.map(attempt)),
-                at_us: Set(micros(transfer.at)),
-                request: Set(transfer.request),
-            }
-        });
-        transfers::Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<transfers::Entity> = RowWriter::new();
+    let rows = new.iter().map(|transfer| {
+        let (from, to) = (key(transfer.from), key(transfer.to));
+        transfers::ActiveModel {
+            shard: Set(from.shard),
+            number: Set(i64::try_from(transfer.number).unwrap_or(i64::MAX)),
+            from_kind: Set(from.kind),
+            from_owner: Set(from.owner),
+            to_kind: Set(to.kind),
+            to_owner: Set(to.owner),
+            to_shard: Set(to.shard),
+            units: Set(transfer.amount.units()),
+            kind: Set(transfer.kind.as_str().to_owned()),
+            run: Set(transfer.run.map(RunId::uuid)),
+            stage: Set(transfer.lease.map(|lease| stage_number(lease.task.stage))),
+            idx: Set(transfer.lease.map(|lease| lease.task.index.into())),
+            attempt: Set(transfer.lease.map(attempt)),
+            at_us: Set(micros(transfer.at)),
+            request: Set(transfer.request),
+        }
+    });
+    NEW.write(db, rows).await
 }
 
 /// The ledger as it stands.

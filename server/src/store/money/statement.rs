@@ -16,11 +16,11 @@ use sea_orm::sea_query::{OnConflict, SimpleExpr};
 use sea_orm::{Condition, DbBackend, QueryOrder, QuerySelect};
 
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::query::selection;
 use crate::store::query::selection::{Field, Found, Kind, Selection};
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, micros, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -145,24 +145,21 @@ pub(in crate::store) async fn insert_lines(
     db: &impl ConnectionTrait,
     lines: &[Line],
 ) -> Result<(), DbErr> {
-    for some in row_groups(lines) {
-        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    let heads: BTreeMap<WorkspaceId, &Line> = lines.iter().map(|line| (line.owner, line)).collect();
-    for some in row_groups(&heads.into_values().collect::<Vec<_>>()) {
-        let rows = some.iter().map(|line| heads::ActiveModel {
-            owner: Set(line.owner.uuid()),
-            lines: Set(i64::try_from(line.number).unwrap_or(i64::MAX)),
-            hash: Set(line.hash.to_string()),
-            balance: Set(line.balance.units()),
-        });
-        let update = OnConflict::column(heads::Column::Owner)
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    static NEWEST: RowWriter<heads::Entity> = RowWriter::or(|| {
+        OnConflict::column(heads::Column::Owner)
             .update_columns([heads::Column::Lines, heads::Column::Hash, heads::Column::Balance])
-            .to_owned();
-        heads::Entity::insert_many(rows).on_conflict(update).exec_without_returning(db).await?;
-    }
-    Ok(())
+            .to_owned()
+    });
+    NEW.write(db, lines.iter().map(row).collect::<Result<Vec<_>, _>>()?).await?;
+    let heads: BTreeMap<WorkspaceId, &Line> = lines.iter().map(|line| (line.owner, line)).collect();
+    let heads = heads.into_values().map(|line| heads::ActiveModel {
+        owner: Set(line.owner.uuid()),
+        lines: Set(i64::try_from(line.number).unwrap_or(i64::MAX)),
+        hash: Set(line.hash.to_string()),
+        balance: Set(line.balance.units()),
+    });
+    NEWEST.write(db, heads).await
 }
 
 /// How far each statement goes. A statement whose end cannot be read goes on from its last line.

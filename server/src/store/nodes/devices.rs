@@ -9,7 +9,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
 use crate::store::query::document;
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "devices")]
@@ -40,6 +40,8 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     devices: &BTreeMap<NodeId, Device>,
 ) -> Result<(), DbErr> {
+    static NEWEST: RowWriter<Entity> =
+        RowWriter::or(|| OnConflict::column(Column::Node).update_column(Column::Device).to_owned());
     let rows: Vec<ActiveModel> = devices
         .iter()
         .map(|(node, device)| {
@@ -47,11 +49,5 @@ pub(in crate::store) async fn put(
             Ok(ActiveModel { node: Set(node.uuid()), device: Set(device) })
         })
         .collect::<Result<_, DbErr>>()?;
-    for some in row_groups(&rows) {
-        Entity::insert_many(some.to_vec())
-            .on_conflict(OnConflict::column(Column::Node).update_column(Column::Device).to_owned())
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    NEWEST.write(db, rows).await
 }

@@ -10,7 +10,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::{ExprTrait as _, OnConflict};
 
 use crate::store::corrupt;
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "node_tallies")]
@@ -54,30 +54,22 @@ pub(in crate::store) async fn add(
     db: &impl ConnectionTrait,
     tallies: &BTreeMap<NodeId, Tally>,
 ) -> Result<(), DbErr> {
-    let rows: Vec<_> = tallies
-        .iter()
-        .map(|(node, tally)| ActiveModel {
-            node: Set(node.uuid()),
-            tasks: Set(tally.tasks.into()),
-            earned: Set(tally.earned.units()),
-        })
-        .collect();
-    for some in row_groups(&rows) {
+    static SUM: RowWriter<Entity> = RowWriter::or(|| {
         let sum = |column: Column| {
             let added = Expr::col(("excluded", column));
             Expr::col((Entity, column)).add(added)
         };
-        Entity::insert_many(some.to_vec())
-            .on_conflict(
-                OnConflict::column(Column::Node)
-                    .value(Column::Tasks, sum(Column::Tasks))
-                    .value(Column::Earned, sum(Column::Earned))
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+        OnConflict::column(Column::Node)
+            .value(Column::Tasks, sum(Column::Tasks))
+            .value(Column::Earned, sum(Column::Earned))
+            .to_owned()
+    });
+    let rows = tallies.iter().map(|(node, tally)| ActiveModel {
+        node: Set(node.uuid()),
+        tasks: Set(tally.tasks.into()),
+        earned: Set(tally.earned.units()),
+    });
+    SUM.write(db, rows).await
 }
 
 #[cfg(test)]

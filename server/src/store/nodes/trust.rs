@@ -9,7 +9,7 @@ use sea_orm::ActiveValue::Set;
 use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 use crate::store::{corrupt, micros, time};
 
 mod windows {
@@ -77,54 +77,35 @@ pub(in crate::store) async fn put_windows(
     db: &impl ConnectionTrait,
     changed: &BTreeMap<NodeId, u32>,
 ) -> Result<(), DbErr> {
-    let rows: Vec<_> = changed
-        .iter()
-        .map(|(node, leases)| windows::ActiveModel {
-            node: Set(node.uuid()),
-            leases: Set(i32::try_from(*leases).unwrap_or(i32::MAX)),
-        })
-        .collect();
-    for some in row_groups(&rows) {
-        windows::Entity::insert_many(some.to_vec())
-            .on_conflict(
-                OnConflict::column(windows::Column::Node)
-                    .update_column(windows::Column::Leases)
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<windows::Entity> = RowWriter::or(|| {
+        let update = windows::Column::Leases;
+        OnConflict::column(windows::Column::Node).update_column(update).to_owned()
+    });
+    let rows = changed.iter().map(|(node, leases)| windows::ActiveModel {
+        node: Set(node.uuid()),
+        leases: Set(i32::try_from(*leases).unwrap_or(i32::MAX)),
+    });
+    NEWEST.write(db, rows).await
 }
 
 pub(in crate::store) async fn put_records(
     db: &impl ConnectionTrait,
     changed: &BTreeMap<WorkspaceId, OperatorRecord>,
 ) -> Result<(), DbErr> {
-    let rows: Vec<_> = changed
-        .iter()
-        .map(|(operator, record)| operators::ActiveModel {
-            operator: Set(operator.uuid()),
-            accepted: Set(i32::try_from(record.accepted).unwrap_or(i32::MAX)),
-            agreed: Set(i32::try_from(record.agreed).unwrap_or(i32::MAX)),
-            barred_us: Set(record.barred_until.map(micros)),
-        })
-        .collect();
-    for some in row_groups(&rows) {
-        operators::Entity::insert_many(some.to_vec())
-            .on_conflict(
-                OnConflict::column(operators::Column::Operator)
-                    .update_columns([
-                        operators::Column::Accepted,
-                        operators::Column::Agreed,
-                        operators::Column::BarredUs,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    use operators::Column;
+
+    static NEWEST: RowWriter<operators::Entity> = RowWriter::or(|| {
+        OnConflict::column(Column::Operator)
+            .update_columns([Column::Accepted, Column::Agreed, Column::BarredUs])
+            .to_owned()
+    });
+    let rows = changed.iter().map(|(operator, record)| operators::ActiveModel {
+        operator: Set(operator.uuid()),
+        accepted: Set(i32::try_from(record.accepted).unwrap_or(i32::MAX)),
+        agreed: Set(i32::try_from(record.agreed).unwrap_or(i32::MAX)),
+        barred_us: Set(record.barred_until.map(micros)),
+    });
+    NEWEST.write(db, rows).await
 }
 
 fn count(n: i32) -> Result<u32, DbErr> {

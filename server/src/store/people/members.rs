@@ -13,7 +13,7 @@ use super::api_keys;
 use super::workspaces;
 use super::workspaces::User;
 use crate::clock;
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 use crate::store::{Db, begin, corrupt, micros, time};
 
 pub(in crate::store) mod row {
@@ -81,6 +81,8 @@ pub(in crate::store) async fn add_all(
     user: UserId,
     places: &[(WorkspaceId, Role)],
 ) -> Result<(), DbErr> {
+    static NEW: RowWriter<row::Entity> =
+        RowWriter::or(|| OnConflict::columns([C::Workspace, C::UserId]).do_nothing().to_owned());
     let since = micros(clock::now());
     let row = |(workspace, role): &(WorkspaceId, Role)| row::ActiveModel {
         workspace: Set(workspace.uuid()),
@@ -88,14 +90,7 @@ pub(in crate::store) async fn add_all(
         role: Set(role.name().to_owned()),
         since_us: Set(since),
     };
-    for some in row_groups(places) {
-        let once = OnConflict::columns([C::Workspace, C::UserId]).do_nothing().to_owned();
-        row::Entity::insert_many(some.iter().map(row))
-            .on_conflict(once)
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    NEW.write(db, places.iter().map(row)).await
 }
 
 /// What the user is in the workspace, if they belong to it.

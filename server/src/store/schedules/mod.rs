@@ -14,7 +14,8 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{DbErr, QueryOrder, QuerySelect};
 
 use super::query::document;
-use super::{Db, corrupt, corrupt_by, micros, row_groups, time};
+use super::{Db, corrupt, corrupt_by, micros, time};
+use crate::store::query::insert::RowWriter;
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "schedules")]
@@ -47,9 +48,7 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     schedules: &BTreeMap<JobId, Schedule>,
 ) -> Result<(), DbErr> {
-    let schedules: Vec<&Schedule> = schedules.values().collect();
-    for some in row_groups(&schedules) {
-        let rows = some.iter().map(|schedule| row(schedule)).collect::<Result<Vec<_>, _>>()?;
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
         let all = [
             Column::UserId,
             Column::ApiKey,
@@ -61,10 +60,9 @@ pub(in crate::store) async fn put(
             Column::LastUs,
             Column::DueUs,
         ];
-        let newest = OnConflict::column(Column::Job).update_columns(all).to_owned();
-        Entity::insert_many(rows).on_conflict(newest).exec_without_returning(db).await?;
-    }
-    Ok(())
+        OnConflict::column(Column::Job).update_columns(all).to_owned()
+    });
+    NEWEST.write(db, schedules.values().map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// The schedule that a job has or had.

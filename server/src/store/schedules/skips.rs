@@ -8,7 +8,8 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 use sea_orm::{DbErr, QueryOrder, QuerySelect};
 
-use crate::store::{corrupt, micros, row_groups, storable, time};
+use crate::store::query::insert::RowWriter;
+use crate::store::{corrupt, micros, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "schedule_skips")]
@@ -35,12 +36,10 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     skips: &[Skip],
 ) -> Result<(), DbErr> {
-    for some in row_groups(skips) {
-        let first = OnConflict::columns([Column::Job, Column::FirstUs]).do_nothing().to_owned();
-        let rows = Entity::insert_many(some.iter().map(row)).on_conflict(first);
-        rows.exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::columns([Column::Job, Column::FirstUs]).do_nothing().to_owned()
+    });
+    NEW.write(db, skips.iter().map(row)).await
 }
 
 /// At most `limit` of a job's skips before one that begins at `before`, newest first.

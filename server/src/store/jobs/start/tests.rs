@@ -136,3 +136,23 @@ async fn start_uses_what_it_has_read_where_a_change_was_never_acknowledged() {
         }
     }
 }
+
+#[tokio::test]
+async fn job_whose_run_cannot_be_read_is_no_draft() {
+    let fresh = databases().await.swap_remove(0);
+    let db = &fresh.db;
+    let start = accepted(db).await;
+    let next = batch_number::last(db).await.unwrap() + 1;
+    start.commit(db, next).await.unwrap();
+    let (owner, job) = (start.spec.workspace, start.spec.job);
+    // Once with a text that is made, and once with the kept one.
+    for _ in 0..2 {
+        let (_, run) = jobs::find_with_run(db, owner, job).await.unwrap().unwrap();
+        assert_eq!(run.map(|run| run.id), Some(start.run));
+    }
+
+    db.execute_unprepared("UPDATE runs SET state = 70000").await.unwrap();
+
+    assert!(jobs::find_with_run(db, owner, job).await.is_err());
+    assert!(jobs::find_with_run(db, WorkspaceId::new(job.uuid()), job).await.unwrap().is_none());
+}

@@ -22,8 +22,9 @@ use crate::store::market::plans::{self, StoredPlans};
 use crate::store::market::stages;
 use crate::store::market::stages::{chunk_tables, resolutions, values};
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows::{self, UnreadableRow};
-use crate::store::{Db, corrupt, corrupt_by, micros, row_groups, storable};
+use crate::store::{Db, corrupt, corrupt_by, micros, storable};
 
 /// A run that has ended, with everything that it can go on from as long as its data is in the
 /// bucket; `None` where it is not, or where there is no such run.
@@ -143,6 +144,31 @@ pub(in crate::store) async fn put(
     runs: &[RunRecord],
     new: &BTreeSet<RunId>,
 ) -> Result<Vec<String>, DbErr> {
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::column(Column::Id)
+            .update_columns([
+                Column::State,
+                Column::Phase,
+                Column::Times,
+                Column::NextStage,
+                Column::NextValue,
+                Column::Output,
+                Column::Total,
+                Column::Found,
+                Column::Done,
+                Column::Held,
+                Column::Captured,
+                Column::CpuMs,
+                Column::MemoryMibMs,
+                Column::Empty,
+                Column::Warning,
+                Column::Error,
+                Column::Cause,
+                Column::EndedUs,
+                Column::Billed,
+            ])
+            .to_owned()
+    });
     let mut packed = BTreeMap::new();
     let mut rows = Vec::with_capacity(runs.len());
     for record in runs {
@@ -152,36 +178,7 @@ pub(in crate::store) async fn put(
         packed.extend(plan.map(|plan| (plan.digest.clone(), plan)));
     }
     let new_plans = plans::insert(db, stored, packed).await?;
-    for some in row_groups(&rows) {
-        Entity::insert_many(some.iter().cloned())
-            .on_conflict(
-                OnConflict::column(Column::Id)
-                    .update_columns([
-                        Column::State,
-                        Column::Phase,
-                        Column::Times,
-                        Column::NextStage,
-                        Column::NextValue,
-                        Column::Output,
-                        Column::Total,
-                        Column::Found,
-                        Column::Done,
-                        Column::Held,
-                        Column::Captured,
-                        Column::CpuMs,
-                        Column::MemoryMibMs,
-                        Column::Empty,
-                        Column::Warning,
-                        Column::Error,
-                        Column::Cause,
-                        Column::EndedUs,
-                        Column::Billed,
-                    ])
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
+    NEWEST.write(db, rows).await?;
     Ok(new_plans)
 }
 

@@ -11,9 +11,9 @@ use sea_orm::entity::prelude::*;
 use crate::store::market::runs;
 use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt_by, stage_no, stage_number};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -36,11 +36,8 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     resolutions: &[(RunId, StageNo, Arc<Resolution>)],
 ) -> Result<(), DbErr> {
-    for some in row_groups(resolutions) {
-        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    NEW.write(db, resolutions.iter().map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// Those of the runs that have not ended, each read by itself.

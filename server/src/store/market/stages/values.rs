@@ -7,9 +7,9 @@ use sea_orm::entity::prelude::*;
 
 use crate::store::market::runs;
 use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, stage_no, stage_number};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -34,10 +34,8 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     values: &[ValueRecord],
 ) -> Result<(), DbErr> {
-    for some in row_groups(values) {
-        Entity::insert_many(some.iter().map(row)).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    NEW.write(db, values.iter().map(row)).await
 }
 
 /// Those of the runs that have not ended, each read by itself.

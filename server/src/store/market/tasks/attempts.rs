@@ -12,7 +12,7 @@ use sea_orm::entity::prelude::*;
 
 use crate::store::market::tasks;
 use crate::store::market::tasks::TaskView;
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 use crate::store::{corrupt, micros, stage_no, stage_number, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -72,11 +72,8 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     ended: &[TaskRecord],
 ) -> Result<(), DbErr> {
-    for some in row_groups(ended) {
-        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    NEW.write(db, ended.iter().map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 fn row(ended: &TaskRecord) -> Result<ActiveModel, DbErr> {

@@ -11,9 +11,9 @@ use sea_orm::{QueryOrder, QuerySelect};
 
 use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::row_groups;
 use crate::store::{Db, corrupt, corrupt_by, micros, stage_no, stage_number, storable, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -77,11 +77,8 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     answers: &[AnswerRecord],
 ) -> Result<(), DbErr> {
-    for some in row_groups(answers) {
-        let rows = some.iter().map(row).collect::<Result<Vec<_>, _>>()?;
-        Entity::insert_many(rows).exec_without_returning(db).await?;
-    }
-    Ok(())
+    static NEW: RowWriter<Entity> = RowWriter::new();
+    NEW.write(db, answers.iter().map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// Deletes the answers of some runs that ended before `then`; false where there are none left.

@@ -10,7 +10,7 @@ use sea_orm::sea_query::OnConflict;
 use sea_orm::{QueryOrder, QuerySelect};
 
 use crate::store::market::runs::purge::{self as old_runs, Ended, RUNS_PURGED};
-use crate::store::row_groups;
+use crate::store::query::insert::RowWriter;
 use crate::store::{corrupt, micros, stage_no, stage_number, time};
 
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
@@ -82,26 +82,23 @@ pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbEr
 }
 
 pub(crate) async fn insert(db: &impl ConnectionTrait, samples: &[Sample]) -> Result<(), DbErr> {
-    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
-    for some in row_groups(samples) {
-        let rows = some.iter().map(|sample| {
-            let Lease { task, attempt } = sample.lease;
-            ActiveModel {
-                run: Set(task.run.uuid()),
-                at_us: Set(sample.at_us),
-                stage: Set(stage_number(task.stage)),
-                idx: Set(task.index.into()),
-                attempt: Set(number(attempt)),
-                cpu_millis: Set(sample.cpu_millis.into()),
-                memory_bytes: Set(i64::try_from(sample.memory_bytes).unwrap_or(i64::MAX)),
-            }
-        });
-        // After a restart of the server a node may send some again.
+    // After a restart of the server a node may send some again.
+    static NEW: RowWriter<Entity> = RowWriter::or(|| {
         let key = [Column::Run, Column::AtUs, Column::Stage, Column::Idx, Column::Attempt];
-        Entity::insert_many(rows.collect::<Vec<_>>())
-            .on_conflict(OnConflict::columns(key).do_nothing().to_owned())
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+        OnConflict::columns(key).do_nothing().to_owned()
+    });
+    let number = |n: u32| i32::try_from(n).unwrap_or(i32::MAX);
+    let rows = samples.iter().map(|sample| {
+        let Lease { task, attempt } = sample.lease;
+        ActiveModel {
+            run: Set(task.run.uuid()),
+            at_us: Set(sample.at_us),
+            stage: Set(stage_number(task.stage)),
+            idx: Set(task.index.into()),
+            attempt: Set(number(attempt)),
+            cpu_millis: Set(sample.cpu_millis.into()),
+            memory_bytes: Set(i64::try_from(sample.memory_bytes).unwrap_or(i64::MAX)),
+        }
+    });
+    NEW.write(db, rows).await
 }

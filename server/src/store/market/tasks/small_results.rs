@@ -15,9 +15,10 @@ use sea_orm::sea_query::{Expr, ExprTrait as _, OnConflict};
 use sea_orm::{QuerySelect, QueryTrait as _};
 
 use crate::store::query::document;
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
-use crate::store::{Db, corrupt, corrupt_by, row_groups, stage_number};
+use crate::store::{Db, corrupt, corrupt_by, stage_number};
 
 /// Rows that one statement deletes: a run can have a million.
 const DELETED_AT_ONCE: u64 = 10_000;
@@ -74,18 +75,12 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     tasks: &[TaskRecord],
 ) -> Result<(), DbErr> {
-    let rows = tasks.iter().filter_map(row).collect::<Result<Vec<_>, _>>()?;
-    for some in row_groups(&rows) {
-        Entity::insert_many(some.iter().cloned())
-            .on_conflict(
-                OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
-                    .update_column(Column::Contents)
-                    .to_owned(),
-            )
-            .exec_without_returning(db)
-            .await?;
-    }
-    Ok(())
+    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+        OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
+            .update_column(Column::Contents)
+            .to_owned()
+    });
+    NEWEST.write(db, tasks.iter().filter_map(row).collect::<Result<Vec<_>, _>>()?).await
 }
 
 /// Deletes the small results of a run.
