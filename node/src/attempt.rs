@@ -2,8 +2,8 @@
 
 use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
 use std::sync::Arc;
 
 use common::compute::environment::Environment;
@@ -393,8 +393,13 @@ async fn until<T>(
     stop.run_until_cancelled(work).await.unwrap_or(Err(Stopped::Cancelled))
 }
 
-fn make_executable(file: &PathBuf) -> io::Result<()> {
-    std::fs::set_permissions(file, Permissions::from_mode(0o755))
+fn make_executable(file: &Path) -> io::Result<()> {
+    const MODE: u32 = 0o755;
+    // Tasks may be many and short, and what is set once need not be written again.
+    if std::fs::metadata(file)?.mode() & 0o7777 == MODE {
+        return Ok(());
+    }
+    std::fs::set_permissions(file, Permissions::from_mode(MODE))
 }
 
 #[cfg(test)]

@@ -50,17 +50,10 @@ struct Layout {
 pub struct Group {
     layout: Arc<Layout>,
     name: String,
+    /// Where the CPU time is read. It stays open: a short task reads it twice.
+    cpu: OnceLock<File>,
     /// Where the most memory is read since it was last reset; `Some(None)` where it cannot be.
     peak: OnceLock<Option<File>>,
-}
-
-/// How much memory a group has in use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Memory {
-    /// Without files that the kernel could forget.
-    pub bytes: u64,
-    /// With them, since the group was made; `None` where the kernel does not count it.
-    pub peak_bytes: Option<u64>,
 }
 
 impl Cgroups {
@@ -76,7 +69,7 @@ impl Cgroups {
         let layout = self.layout.as_ref().filter(|_| self.are_used())?;
         layout.forget_stale();
         let name = uuid::Uuid::new_v4().simple().to_string();
-        let group = Group { layout: Arc::clone(layout), name, peak: OnceLock::new() };
+        let group = Group::new(layout, name);
         match layout.make(&group.name) {
             Ok(()) => Some(group),
             Err(error) => {
@@ -242,6 +235,11 @@ impl Layout {
 }
 
 impl Group {
+    fn new(layout: &Arc<Layout>, name: String) -> Self {
+        let (cpu, peak) = (OnceLock::new(), OnceLock::new());
+        Self { layout: Arc::clone(layout), name, cpu, peak }
+    }
+
     /// What the engine is told to put the container into.
     pub fn parent(&self) -> String {
         self.layout.parent(&self.name)
@@ -249,36 +247,54 @@ impl Group {
 
     /// The CPU time of everything that was ever in it, in nanoseconds.
     pub fn cpu_ns(&self) -> Option<u64> {
-        if !self.layout.is_unified {
-            return self.number("cpuacct", "cpuacct.usage");
+        let is_unified = self.layout.is_unified;
+        let file = match self.cpu.get() {
+            Some(file) => file,
+            // The engine may not have made the group yet.
+            None => {
+                let name = if is_unified { "cpu.stat" } else { "cpuacct.usage" };
+                let controller = if is_unified { "cpu" } else { "cpuacct" };
+                let file = File::open(self.layout.file(controller, &self.name, name)).ok()?;
+                self.cpu.get_or_init(|| file)
+            }
+        };
+        let text = text_of(file)?;
+        if is_unified {
+            return Some(field(&text, "usage_usec")?.saturating_mul(1000));
         }
-        let text = self.read("cpu", "cpu.stat")?;
-        Some(field(&text, "usage_usec")?.saturating_mul(1000))
+        text.trim().parse().ok()
     }
 
-    pub fn memory(&self) -> Option<Memory> {
-        let (now, peak, cache) = if self.layout.is_unified {
-            ("memory.current", "memory.peak", "inactive_file")
-        } else {
-            ("memory.usage_in_bytes", "memory.max_usage_in_bytes", "total_inactive_file")
+    /// The memory that is in use, without files that the kernel could forget.
+    pub fn memory_bytes(&self) -> Option<u64> {
+        let (now, cache) = match self.layout.is_unified {
+            true => ("memory.current", "inactive_file"),
+            false => ("memory.usage_in_bytes", "total_inactive_file"),
         };
-        let bytes = self.number("memory", now)?;
+        let bytes: u64 = self.number("memory", now)?;
         let stat = self.read("memory", "memory.stat");
         let cache = stat.and_then(|text| field(&text, cache)).unwrap_or(0);
-        let peak_bytes = match self.peak.get() {
-            None => self.number("memory", peak),
-            Some(begun) => begun.as_ref().and_then(number_of),
-        };
-        Some(Memory { bytes: bytes.saturating_sub(cache), peak_bytes })
+        Some(bytes.saturating_sub(cache))
+    }
+
+    /// The most memory with such files, since the group was made or this was last reset; `None`
+    /// where the kernel does not count it.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        match self.peak.get() {
+            None => self.number("memory", self.peak_file()),
+            Some(begun) => text_of(begun.as_ref()?)?.trim().parse().ok(),
+        }
+    }
+
+    fn peak_file(&self) -> &'static str {
+        if self.layout.is_unified { "memory.peak" } else { "memory.max_usage_in_bytes" }
     }
 
     /// Resets the most memory, for the next program in the same container. Where the kernel
     /// cannot, it is not told from now on.
     pub fn begin_peak(&self) {
         let begun = self.peak.get_or_init(|| {
-            let name =
-                if self.layout.is_unified { "memory.peak" } else { "memory.max_usage_in_bytes" };
-            let path = self.layout.file("memory", &self.name, name);
+            let path = self.layout.file("memory", &self.name, self.peak_file());
             let file = OpenOptions::new().read(true).write(true).open(path).ok()?;
             file.write_at(b"0", 0).ok().map(|_| file)
         });
@@ -325,11 +341,11 @@ impl Drop for Group {
     }
 }
 
-/// The number in a file of the kernel's, which is made each time it is read.
-fn number_of(file: &File) -> Option<u64> {
-    let mut buffer = [0; 32];
+/// What is in a short file of the kernel's, which is made each time it is read.
+fn text_of(file: &File) -> Option<String> {
+    let mut buffer = [0; 1024];
     let count = file.read_at(&mut buffer, 0).ok()?;
-    std::str::from_utf8(&buffer[..count]).ok()?.trim().parse().ok()
+    Some(String::from_utf8_lossy(&buffer[..count]).into_owned())
 }
 
 /// A number in lines of a name and a number.
@@ -348,7 +364,7 @@ mod tests {
     }
 
     fn group(layout: &Arc<Layout>) -> Group {
-        Group { layout: Arc::clone(layout), name: "ff00".to_owned(), peak: OnceLock::new() }
+        Group::new(layout, "ff00".to_owned())
     }
 
     fn write(path: &Path, files: &[(&str, &str)]) {
@@ -377,7 +393,7 @@ mod tests {
 
         assert_eq!(group.parent(), "fanfold-0123abcd-ff00.slice");
         assert_eq!(group.cpu_ns(), Some(1_234_000));
-        assert_eq!(group.memory(), Some(Memory { bytes: 3000, peak_bytes: Some(9000) }));
+        assert_eq!((group.memory_bytes(), group.peak_bytes()), (Some(3000), Some(9000)));
         assert!(group.has_killed());
         // The unit is no real one: nothing is to be stopped.
         std::mem::forget(group);
@@ -403,7 +419,7 @@ mod tests {
 
         assert_eq!(group.parent(), "/fanfold-0123abcd/ff00");
         assert_eq!(group.cpu_ns(), Some(77));
-        assert_eq!(group.memory(), Some(Memory { bytes: 6, peak_bytes: Some(30) }));
+        assert_eq!((group.memory_bytes(), group.peak_bytes()), (Some(6), Some(30)));
         assert!(!group.has_killed());
     }
 

@@ -187,7 +187,7 @@ impl Meter {
         let group = self.group.as_ref()?;
         let cpu_ns = group.cpu_ns().filter(|ns| *ns > 0)?.saturating_sub(self.baseline.cpu_ns);
         let cpu_ns = cpu_ns.saturating_sub(told.own_cpu_ns);
-        let counted = group.memory().and_then(|memory| memory.peak_bytes);
+        let counted = group.peak_bytes();
         let memory_peak_bytes = counted.or(Some(told.peak_bytes).filter(|bytes| *bytes > 0));
         Some(Counters { cpu_ns, memory_peak_bytes })
     }
@@ -260,8 +260,8 @@ async fn watch_group(group: &Group, start: Instant, seen: &Mutex<Seen>) {
         sleep(pause).await;
         pause = (pause * 2).min(GROUP_PERIOD);
         // A group without anything in it is one whose container has ended.
-        if let Some(memory) = group.memory().filter(|memory| memory.bytes > 0) {
-            let figures = Figures { cpu_ms: 0, memory_bytes: memory.bytes, network_bytes: 0 };
+        if let Some(memory_bytes) = group.memory_bytes().filter(|bytes| *bytes > 0) {
+            let figures = Figures { cpu_ms: 0, memory_bytes, network_bytes: 0 };
             add(seen, start, figures);
         }
     }
