@@ -29,7 +29,7 @@ use crate::agent::slots::{Needs, Refused, Slots};
 use crate::attempt::{self, Attempt, Event, Tools};
 use crate::machine::device::Gpu;
 use crate::server_client::ServerClient;
-use ahead::Ahead;
+pub use ahead::Ahead;
 pub use exchange::IDLE_WAIT_MS;
 use pause::Pause;
 use receipts::Receipts;

@@ -31,7 +31,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-pub use crate::agent::{IDLE_WAIT_MS, NotJoined};
+pub use crate::agent::{Ahead, IDLE_WAIT_MS, NotJoined};
 use crate::attempt::Tools;
 use crate::attempt::progress::Progress;
 use crate::disk::Disk;

@@ -135,16 +135,16 @@ async fn write_text(path: &Path, size: u64) -> std::io::Result<()> {
         file.write_all(&block.as_bytes()[..piece]).await?;
         left -= piece as u64;
     }
-    file.flush().await
+    file.flush().await?;
+    file.get_ref().sync_all().await
 }
 
 /// Reads and writes as `cp` does without reflinks, and syncs what it has written, as the server
-/// does. What was written before is on disk by then.
+/// does.
 async fn copy(from: &Path, to: &Path) -> std::io::Result<Duration> {
     let (mut from, to) = (std::fs::File::open(from)?, to.to_owned());
     let copying = move || {
         use std::io::{Read as _, Write as _};
-        from.sync_all()?;
         let mut file = std::fs::File::create(&to)?;
         let start = Instant::now();
         let mut piece = vec![0; PIECE_BYTES];

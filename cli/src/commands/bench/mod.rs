@@ -33,7 +33,7 @@ pub enum Command {
     Containers(containers::Args),
     /// Chunks a second through a real node, beside started programs; needs a container engine
     Node(node::Args),
-    /// MB/s of cutting and folding, beside a plain copy
+    /// MB/s of cutting and folding, beside a plain copy that is synced
     Data(data::Args),
     /// How long planning the chunks of a terabyte takes
     Ranges(ranges::Args),

@@ -15,11 +15,12 @@ use common::protocol::{
 };
 use common::run::task::Lease;
 use futures::StreamExt as _;
-use node::IDLE_WAIT_MS;
 use node::link::{self, Link};
+use node::{Ahead, IDLE_WAIT_MS};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::failure::Failure;
@@ -38,7 +39,8 @@ pub struct Size {
     /// Simulated nodes
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub nodes: u32,
-    /// Tasks that a node runs at once; it holds two more ahead
+    /// Tasks that a node runs at once; it holds up to 256 ahead, as a real one whose
+    /// tasks take no time
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=256))]
     pub slots: u32,
     /// What each chunk gives
@@ -102,6 +104,7 @@ impl Fleet {
                 token: token(session).await?,
                 size,
                 incarnation: number.into(),
+                ahead: Ahead::new(crate::commands::daemon::PREFETCH),
                 result: result.clone(),
                 ended: Vec::new(),
                 logs: Vec::new(),
@@ -160,6 +163,7 @@ struct Node {
     token: String,
     size: Size,
     incarnation: u64,
+    ahead: Ahead,
     result: Option<Arc<TaskResult>>,
     /// What is done and not settled yet.
     ended: Vec<(Lease, SignedReceipt)>,
@@ -170,8 +174,12 @@ struct Node {
 impl Node {
     async fn work(mut self) {
         loop {
-            match self.link.sync(self.message()).await {
+            let (message, sent) = (self.message(), Instant::now());
+            match self.link.sync(message).await {
                 Ok(Orders::Work { assign, settled, cancel, logged, .. }) => {
+                    if !self.ended.is_empty() {
+                        self.ahead.answered(sent.elapsed());
+                    }
                     self.logs.retain(|batch| !logged.contains(&(batch.lease, batch.end())));
                     self.ended
                         .retain(|(lease, _)| !settled.contains(lease) && !cancel.contains(lease));
@@ -189,7 +197,7 @@ impl Node {
         }
     }
 
-    fn message(&self) -> Sync {
+    fn message(&mut self) -> Sync {
         let Size { slots, .. } = self.size;
         Sync {
             incarnation: self.incarnation,
@@ -198,7 +206,7 @@ impl Node {
             capacity: Resources::new(NEEDS.cpu_millis * slots, NEEDS.memory_mib * slots)
                 .with_disk(u32::MAX),
             engine_away: false,
-            prefetch: crate::commands::daemon::PREFETCH,
+            prefetch: self.ahead.tasks(Instant::now()),
             device: Device::default(),
             holding: Vec::new(),
             receipts: self.ended.iter().map(|(_, receipt)| receipt.clone()).collect(),
@@ -224,6 +232,7 @@ impl Node {
             .await;
         let (leases, receipts): (Vec<_>, _) = done.into_iter().unzip();
         let signed = sign_together(receipts, |bytes| self.link.sign(bytes));
+        leases.iter().for_each(|_| self.ahead.ended(Instant::now()));
         self.ended.extend(leases.into_iter().zip(signed));
         if self.size.lines > 0 {
             let some = |lease: Lease| LogBatch { lease, first: 0, lines: lines(self.size.lines) };
