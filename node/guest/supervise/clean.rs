@@ -37,7 +37,8 @@ impl Cleaner {
     pub fn new(folders: Vec<PathBuf>) -> io::Result<Self> {
         // What lies in the container's own root is then as it is after each later task.
         folders.iter().for_each(|folder| touch(folder));
-        let has_files = |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
+        let has_files =
+            |folder: &PathBuf| fs::read_dir(folder).is_ok_and(|mut all| all.next().is_some());
         let was_empty = !folders.iter().any(has_files);
         let kept = sys::is_root().then(|| Kept::new(&folders)).transpose()?;
         let shared = SHARED
@@ -174,7 +175,8 @@ fn no_connections(statistics: &str) -> Result<(), String> {
     for line in statistics.lines().filter(|line| line.starts_with("TCP: ")) {
         let words: Vec<_> = line.split_whitespace().collect();
         for name in ["inuse", "tw"] {
-            let value = words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1));
+            let value =
+                words.iter().position(|word| *word == name).and_then(|at| words.get(at + 1));
             if value.is_some_and(|value| *value != "0") {
                 return Err("connections are left".to_owned());
             }

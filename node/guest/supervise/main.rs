@@ -27,11 +27,10 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 use clean::Cleaner;
 use protocol::{Command, Done, End, GREETING, Kind, SAID_BYTES_MAX, TASK_BYTES_MAX, Task};
-use sys::{NONE_STARTED, POLLIN, Poll};
+use sys::{POLLIN, Poll};
 
 /// The node has gone, or does not keep to the protocol.
 const NODE_GONE: c_int = 80;
@@ -59,7 +58,6 @@ struct Supervisor {
     node: UnixStream,
     children: File,
     nothing: File,
-    failure: &'static AtomicI32,
     oom_counter: Option<File>,
     cleaner: Cleaner,
     /// Frames that are sent with the next ones.
@@ -82,15 +80,13 @@ impl Supervisor {
         let node = UnixStream::connect(Path::new(socket))?;
         let children = sys::watch_children()?;
         let nothing = File::open("/dev/null")?;
-        let failure = sys::shared_number()?;
         let oom_counter = OOM_COUNTERS.iter().find_map(|path| File::open(path).ok());
         // Last: it keeps what this process is like.
         let cleaner = Cleaner::new(folders.iter().map(PathBuf::from).collect())?;
         let buffer = vec![0; SAID_BYTES_MAX];
         let children = File::from(children);
         let unsent = Vec::new();
-        let mut supervisor =
-            Self { node, children, nothing, failure, oom_counter, cleaner, unsent, buffer };
+        let mut supervisor = Self { node, children, nothing, oom_counter, cleaner, unsent, buffer };
         supervisor.say(Kind::Ready, GREETING);
         supervisor.send()?;
         Ok(supervisor)
@@ -126,14 +122,18 @@ impl Supervisor {
     fn run(&mut self, task: &Task) -> io::Result<bool> {
         let ooms = self.oom_kills();
         let (own, before) = sys::usages();
-        let (mut running, start_ns) = self.start(task)?;
-        let (mut peak_bytes, mut ended, mut end_ns) = (0, None, start_ns);
-        while let Some(running) = running.as_mut().filter(|_| ended.is_none()) {
+        let (started, start_ns) = self.start(task)?;
+        let (mut running, mut ended) = match started {
+            Ok(running) => (Some(running), None),
+            Err(error) => (None, Some(End::NotStarted(error))),
+        };
+        let (mut peak_bytes, mut end_ns) = (0, start_ns);
+        while let (Some(running), None) = (&mut running, ended) {
             self.pass_on(running)?;
             while let Some(child) = sys::reap() {
                 peak_bytes = peak_bytes.max(child.usage.peak_bytes);
                 if child.process == running.process {
-                    (ended, end_ns) = (Some(child.status), sys::now_ns());
+                    (ended, end_ns) = (Some(end(child.status)), sys::now_ns());
                 }
             }
         }
@@ -145,9 +145,8 @@ impl Supervisor {
             killed &= self.pass_on_rest(kind, pipe)?;
         }
         let (own_now, now) = sys::usages();
-        let failure = self.failure.load(Ordering::SeqCst);
         let done = Done {
-            end: end(ended, failure),
+            end: ended.ok_or_else(|| io::Error::other("a program has no end"))?,
             wall_ns: end_ns - start_ns,
             cpu_ns: now.cpu_ns.saturating_sub(before.cpu_ns),
             own_cpu_ns: own_now.cpu_ns.saturating_sub(own.cpu_ns),
@@ -158,8 +157,9 @@ impl Supervisor {
         Ok(killed)
     }
 
-    /// Starts the task's program, and gives when; `None` where none of its programs is there.
-    fn start(&self, task: &Task) -> io::Result<(Option<Running>, u64)> {
+    /// Starts the task's program, and gives when; the error is that of its last one where none can
+    /// be started.
+    fn start(&self, task: &Task) -> io::Result<(Result<Running, c_int>, u64)> {
         let variables = laid_over(&task.variables);
         let path = variables.iter().rev().find_map(|text| text.strip_prefix(b"PATH="));
         let found: Vec<_> = task
@@ -167,9 +167,8 @@ impl Supervisor {
             .iter()
             .filter_map(|command| Some((program(command, path.unwrap_or_default())?, command)))
             .collect();
-        self.failure.store(ENOENT | NONE_STARTED, Ordering::SeqCst);
         if found.is_empty() {
-            return Ok((None, sys::now_ns()));
+            return Ok((Err(ENOENT), sys::now_ns()));
         }
         let variables = texts(&variables)?;
         let mut programs = Vec::with_capacity(found.len());
@@ -182,12 +181,11 @@ impl Supervisor {
         let (output, to_output) = sys::pipe()?;
         let (errors, to_errors) = sys::pipe()?;
         let ends = [self.nothing.as_raw_fd(), to_output.as_raw_fd(), to_errors.as_raw_fd()];
-        self.failure.store(0, Ordering::SeqCst);
         let start_ns = sys::now_ns();
-        let process = sys::start(&programs, &pointers(&variables), ends, self.failure)?;
+        let started = sys::start(&programs, &pointers(&variables), ends)?;
         let pipe = |kind, end: OwnedFd| (kind, Some(File::from(end)));
         let pipes = [pipe(Kind::Output, output), pipe(Kind::Errors, errors)];
-        Ok((Some(Running { process, pipes }), start_ns))
+        Ok((started.map(|process| Running { process, pipes }), start_ns))
     }
 
     /// Waits until there is something to read or a child has ended, and passes on what was read.
@@ -264,13 +262,10 @@ fn read(
     }
 }
 
-fn end(status: Option<c_int>, failure: i32) -> End {
-    match status {
-        Some(status) if failure & NONE_STARTED == 0 => match status & 0x7f {
-            0 => End::Exited(status >> 8 & 0xff),
-            signal => End::Signalled(signal),
-        },
-        _ => End::NotStarted(failure & !NONE_STARTED),
+fn end(status: c_int) -> End {
+    match status & 0x7f {
+        0 => End::Exited(status >> 8 & 0xff),
+        signal => End::Signalled(signal),
     }
 }
 

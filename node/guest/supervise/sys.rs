@@ -6,15 +6,11 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::ptr;
-use std::sync::atomic::{AtomicI32, Ordering};
 
 pub const SIGKILL: c_int = 9;
 pub const POLLIN: i16 = 1;
-/// What a number of [`start`] has beside its error where no program was started.
-pub const NONE_STARTED: i32 = 1 << 16;
 const SIGCHLD: u32 = 17;
 const SIG_BLOCK: c_int = 0;
-const SIG_SETMASK: c_int = 2;
 const CLOEXEC: c_int = 0o2_000_000;
 const NONBLOCK: c_int = 0o4000;
 const PR_SET_DUMPABLE: c_int = 4;
@@ -22,6 +18,12 @@ const PR_GET_DUMPABLE: c_int = 3;
 const WNOHANG: c_int = 1;
 const F_SETFL: c_int = 4;
 const ESRCH: i32 = 3;
+const EPERM: c_int = 1;
+const EAGAIN: c_int = 11;
+const ENOMEM: c_int = 12;
+const SPAWN_SIGNAL_DEFAULTS: i16 = 0x04;
+const SPAWN_SIGNAL_MASK: i16 = 0x08;
+const SPAWN_SESSION: i16 = 0x80;
 const RUSAGE_SELF: c_int = 0;
 const RUSAGE_CHILDREN: c_int = -1;
 const IPC_RMID: c_int = 0;
@@ -33,6 +35,10 @@ const SCHED_GETATTR: c_long = 275;
 
 /// A set of signals, as the C library has it.
 type Signals = [u64; 16];
+
+/// A value of the C library's own, which has at most 336 bytes.
+#[repr(C, align(16))]
+struct Opaque([u8; 512]);
 
 #[repr(C)]
 #[derive(Debug, Clone, Copy)]
@@ -86,14 +92,24 @@ pub struct Ended {
 pub type Program<'a> = (&'a CStr, &'a [*const c_char]);
 
 unsafe extern "C" {
-    fn fork() -> c_int;
-    fn execve(path: *const c_char, words: *const *const c_char, env: *const *const c_char)
-    -> c_int;
-    fn _exit(code: c_int) -> !;
-    fn setsid() -> c_int;
+    fn posix_spawn(
+        process: *mut c_int,
+        path: *const c_char,
+        actions: *const Opaque,
+        attributes: *const Opaque,
+        words: *const *const c_char,
+        env: *const *const c_char,
+    ) -> c_int;
+    fn posix_spawn_file_actions_init(actions: *mut Opaque) -> c_int;
+    fn posix_spawn_file_actions_adddup2(actions: *mut Opaque, from: c_int, to: c_int) -> c_int;
+    fn posix_spawn_file_actions_destroy(actions: *mut Opaque) -> c_int;
+    fn posix_spawnattr_init(attributes: *mut Opaque) -> c_int;
+    fn posix_spawnattr_setflags(attributes: *mut Opaque, flags: i16) -> c_int;
+    fn posix_spawnattr_setsigdefault(attributes: *mut Opaque, signals: *const Signals) -> c_int;
+    fn posix_spawnattr_setsigmask(attributes: *mut Opaque, signals: *const Signals) -> c_int;
+    fn posix_spawnattr_destroy(attributes: *mut Opaque) -> c_int;
     fn geteuid() -> u32;
     fn llistxattr(path: *const c_char, names: *mut c_void, bytes: usize) -> isize;
-    fn dup2(from: c_int, to: c_int) -> c_int;
     fn pipe2(ends: *mut c_int, flags: c_int) -> c_int;
     fn fcntl(fd: c_int, command: c_int, flags: c_int) -> c_int;
     fn poll(fds: *mut Poll, count: usize, timeout_ms: c_int) -> c_int;
@@ -104,8 +120,6 @@ unsafe extern "C" {
     fn clock_gettime(clock: c_int, time: *mut Time) -> c_int;
     fn getrusage(who: c_int, usage: *mut RawUsage) -> c_int;
     fn prctl(option: c_int, ...) -> c_int;
-    fn mmap(at: *mut c_void, len: usize, prot: c_int, flags: c_int, fd: c_int, from: i64)
-    -> *mut c_void;
     fn getrlimit(which: c_int, limit: *mut [u64; 2]) -> c_int;
     fn sched_getaffinity(process: c_int, bytes: usize, set: *mut u64) -> c_int;
     fn syscall(number: c_long, ...) -> c_long;
@@ -161,48 +175,60 @@ pub fn wait_for(fds: &mut [Poll], timeout_ms: c_int) -> io::Result<()> {
     }
 }
 
-/// A number that this process and its children share until they run a program of their own.
-pub fn shared_number() -> io::Result<&'static AtomicI32> {
-    const READ_WRITE: c_int = 3;
-    const SHARED_ANONYMOUS: c_int = 0x21;
-    // SAFETY: a new page of zeros that is never unmapped.
-    unsafe {
-        let page = mmap(ptr::null_mut(), 4096, READ_WRITE, SHARED_ANONYMOUS, -1, 0);
-        if page as isize == -1 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(&*page.cast::<AtomicI32>())
-    }
-}
-
-/// Starts the first of these programs that can be started, in a session of its own, and gives the
-/// process. Where none can, the process ends and `failure` is the error of the last one.
+/// Starts the first of these programs that can be started, in a session of its own and with all
+/// signals as they are by default, and gives its process; `Ok(Err(_))` is the error of the last one
+/// where none can. Nothing of this process is copied for it.
+///
+/// # Errors
+/// No process can be made. What the library holds of it then goes with this process.
 pub fn start(
     programs: &[Program<'_>],
     variables: &[*const c_char],
     [input, output, errors]: [RawFd; 3],
-    failure: &AtomicI32,
-) -> io::Result<c_int> {
-    let none: Signals = [0; 16];
-    // SAFETY: there is no other thread. All that the child does until it runs a program are system
-    // calls, with lists that end with a null pointer and were made before it.
+) -> io::Result<Result<c_int, c_int>> {
+    // Without being told, the library ignores two signals that it has for its own use.
+    let (none, all): (Signals, Signals) = ([0; 16], [u64::MAX; 16]);
+    let flags = SPAWN_SIGNAL_DEFAULTS | SPAWN_SIGNAL_MASK | SPAWN_SESSION;
+    let (mut actions, mut attributes) = (Opaque([0; 512]), Opaque([0; 512]));
+    let (actions, attributes) = (&raw mut actions, &raw mut attributes);
+    let mut started = Err(0);
+    // SAFETY: there is room for both values, which are made before they are used; the lists end with
+    // a null pointer. The child runs in this process's memory until its program begins, on a stack
+    // of its own, and this process stands still meanwhile.
     unsafe {
-        let child = checked(fork())?;
-        if child != 0 {
-            return Ok(child);
+        made(posix_spawn_file_actions_init(actions))?;
+        for (from, to) in [(input, 0), (output, 1), (errors, 2)] {
+            made(posix_spawn_file_actions_adddup2(actions, from, to))?;
         }
-        let fds = dup2(input, 0) | dup2(output, 1) | dup2(errors, 2);
-        if fds >= 0 && setsid() >= 0 && sigprocmask(SIG_SETMASK, &raw const none, ptr::null_mut()) == 0
-        {
-            for (path, words) in programs {
-                execve(path.as_ptr(), words.as_ptr(), variables.as_ptr());
-                let error = io::Error::last_os_error().raw_os_error().unwrap_or(0);
-                failure.store(error, Ordering::SeqCst);
+        made(posix_spawnattr_init(attributes))?;
+        made(posix_spawnattr_setflags(attributes, flags))?;
+        made(posix_spawnattr_setsigdefault(attributes, &raw const all))?;
+        made(posix_spawnattr_setsigmask(attributes, &raw const none))?;
+        for (path, words) in programs {
+            let (path, words, env) = (path.as_ptr(), words.as_ptr(), variables.as_ptr());
+            let mut process = 0;
+            match posix_spawn(&raw mut process, path, actions, attributes, words, env) {
+                0 => {
+                    started = Ok(process);
+                    break;
+                }
+                error => started = Err(error),
             }
         }
-        failure.fetch_or(NONE_STARTED, Ordering::SeqCst);
-        _exit(127)
+        posix_spawnattr_destroy(attributes);
+        posix_spawn_file_actions_destroy(actions);
     }
+    match started {
+        // There is no room for a process, whichever program it runs, or the engine's rules do not
+        // let the library make one.
+        Err(error @ (EPERM | EAGAIN | ENOMEM)) => Err(io::Error::from_raw_os_error(error)),
+        started => Ok(started),
+    }
+}
+
+/// What of the C library gives its error as the result.
+fn made(error: c_int) -> io::Result<()> {
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
 }
 
 /// Takes in a child that has ended, if there is one.
@@ -242,8 +268,7 @@ pub fn usages() -> (Usage, Usage) {
 
 /// What another process could have changed of this one.
 pub fn traits() -> io::Result<Traits> {
-    let mut traits =
-        Traits { limits: [[0; 2]; LIMITS], scheduling: [0; 56], processors: [0; 128] };
+    let mut traits = Traits { limits: [[0; 2]; LIMITS], scheduling: [0; 56], processors: [0; 128] };
     let bytes = size_of_val(&traits.processors);
     // SAFETY: each buffer is as large as is said, and written to while it is borrowed.
     unsafe {
