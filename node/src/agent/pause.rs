@@ -11,7 +11,7 @@ const COMPANY_PAUSE: Duration = Duration::from_secs(1);
 /// The least time between two messages, so that a server in a hurry makes no busy loop.
 const GAP: Duration = Duration::from_millis(2);
 /// The same while short tasks end one after the other and the next ones are here: their receipts come
-/// together, and no slot waits for the answer.
+/// together, and no slot waits for the answer. What waits for such a receipt waits that much longer.
 const BUSY_GAP: Duration = Duration::from_millis(25);
 /// The same where the server can only repeat itself: what it wants ended takes time to end.
 pub(super) const NO_CHANGE_GAP: Duration = Duration::from_millis(200);

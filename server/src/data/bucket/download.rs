@@ -15,8 +15,8 @@ use crate::data::{ByteStream, Error};
 
 /// What is read of a file at once: each piece costs a trip to another thread.
 const PIECE_BYTES: u64 = 256 << 10;
-/// Pieces of a file that are read while its reader works on one.
-const READ_AHEAD: usize = 3;
+/// Pieces of a file that are read or wait while its reader works on one: what a slow reader holds.
+const READ_AHEAD: usize = 2;
 
 /// The bytes that a store found.
 pub fn stream(found: GetResult) -> ByteStream {

@@ -7,6 +7,7 @@ use futures::{Stream, StreamExt as _, TryStreamExt as _};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument as _;
 
 use super::zip::Zip;
 use crate::data::bucket::Bucket;
@@ -102,12 +103,14 @@ fn made<M: Future<Output = Result<(), Error>> + Send + 'static>(
     make: impl FnOnce(mpsc::Sender<Result<Bytes, Error>>) -> M,
 ) -> ByteStream {
     let (pieces, made) = mpsc::channel(PIECES_MAX);
-    let making = AbortOnDropHandle::new(tokio::spawn(make(pieces)));
+    let making = AbortOnDropHandle::new(tokio::spawn(make(pieces).in_current_span()));
     let ended = async {
         match making.await {
             Ok(Ok(())) => None,
             Ok(Err(error)) => Some(Err(error)),
-            Err(panicked) => Some(Err(Error::Io(std::io::Error::other(panicked)))),
+            // It is the step's own, which ends its run.
+            Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            Err(cancelled) => Some(Err(Error::Io(std::io::Error::other(cancelled)))),
         }
     };
     let ended = futures::stream::once(ended).filter_map(std::future::ready);
@@ -275,6 +278,15 @@ mod tests {
         let packed = fold(&bucket, &Assembler::Zip { name: "y".into() }, &[]).await;
 
         assert_eq!((joined.size, packed.size), (0, 22));
+    }
+
+    #[tokio::test]
+    async fn panic_of_what_is_made_is_its_readers() {
+        let making = async |_| panic!("a fault");
+
+        let read = tokio::spawn(made(making).try_collect::<Vec<_>>()).await;
+
+        assert!(read.unwrap_err().is_panic());
     }
 
     #[tokio::test]

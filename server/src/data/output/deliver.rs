@@ -37,6 +37,7 @@ pub async fn deliver(
     match pace.answer(put).await? {
         Ok(_) => Ok(()),
         Err(Error::Store(error)) => Err(destination.explain_write(&error, key)),
+        // Only what was read of our own bucket can be wrong: a destination fails as a store.
         Err(Error::Mismatch) => Err(Error::Damaged(file.name.clone())),
         Err(error) => Err(error),
     }

@@ -66,7 +66,7 @@ pub(in crate::store) async fn put_started(
     db: &impl ConnectionTrait,
     started: &[StartedJob],
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<row::Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<row::Entity> = RowWriter::on_conflict(|| {
         OnConflict::column(C::Id)
             .update_columns([
                 C::Run,

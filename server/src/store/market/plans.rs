@@ -11,7 +11,7 @@ use sea_orm::entity::prelude::*;
 use sea_orm::sea_query::OnConflict;
 
 use crate::store::query::document;
-use crate::store::query::insert::{RowWriter, row_groups};
+use crate::store::query::insert::RowWriter;
 use crate::store::query::rows;
 use crate::store::query::rows::UnreadableRow;
 use crate::store::{Db, corrupt_by};
@@ -32,6 +32,8 @@ impl ActiveModelBehavior for ActiveModel {}
 
 /// The most plans of which it is remembered that they are stored.
 const STORED_MAX: usize = 4_096;
+/// Plans that one statement finds.
+const FOUND_AT_ONCE: usize = 256;
 
 /// Plans that are known to be stored: none is ever deleted or changed.
 #[derive(Debug, Default)]
@@ -82,7 +84,7 @@ pub(in crate::store) async fn insert(
     mut plans: BTreeMap<String, Packed>,
 ) -> Result<Vec<String>, DbErr> {
     static NEW: RowWriter<Entity> =
-        RowWriter::or(|| OnConflict::column(Column::Digest).do_nothing().to_owned());
+        RowWriter::on_conflict(|| OnConflict::column(Column::Digest).do_nothing().to_owned());
     plans.retain(|digest, _| !stored.has(digest));
     let new: Vec<String> = plans.keys().cloned().collect();
     let rows = plans.into_values();
@@ -106,7 +108,7 @@ pub(in crate::store) async fn find_many(
 ) -> Result<BTreeMap<String, Plan>, DbErr> {
     let digests: Vec<String> = digests.into_iter().collect();
     let mut plans = BTreeMap::new();
-    for some in row_groups(&digests) {
+    for some in digests.chunks(FOUND_AT_ONCE) {
         let rows = Entity::find().filter(Column::Digest.is_in(some)).all(db).await?;
         let readable = rows.into_iter().filter_map(|row| {
             let plan = read(&row).inspect_err(|error| {

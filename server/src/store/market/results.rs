@@ -65,7 +65,7 @@ pub async fn insert(
     run: RunId,
     files: &[ResultView],
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
         OnConflict::columns([Column::Run, Column::Name])
             .update_columns([Column::Size, Column::Blob, Column::Digest])
             .to_owned()

@@ -53,7 +53,7 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     stages: &[StageRecord],
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
         OnConflict::columns([Column::Run, Column::No])
             .update_columns([
                 Column::Cursor,

@@ -330,7 +330,7 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     tasks: &[TaskRecord],
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
         OnConflict::columns([Column::Run, Column::Stage, Column::Idx])
             .update_columns([
                 Column::State,

@@ -83,7 +83,7 @@ pub(in crate::store) async fn add_to_balances(
 ) -> Result<(), DbErr> {
     use accounts::{Column, Entity};
 
-    static SUM: RowWriter<Entity> = RowWriter::or(|| {
+    static SUM: RowWriter<Entity> = RowWriter::on_conflict(|| {
         let sum = Expr::col((Entity, Column::Units)).add(Expr::col(("excluded", Column::Units)));
         let key = [Column::Kind, Column::Owner, Column::Shard];
         OnConflict::columns(key).value(Column::Units, sum).to_owned()

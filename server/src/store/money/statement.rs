@@ -146,7 +146,7 @@ pub(in crate::store) async fn insert_lines(
     lines: &[Line],
 ) -> Result<(), DbErr> {
     static NEW: RowWriter<Entity> = RowWriter::new();
-    static NEWEST: RowWriter<heads::Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<heads::Entity> = RowWriter::on_conflict(|| {
         OnConflict::column(heads::Column::Owner)
             .update_columns([heads::Column::Lines, heads::Column::Hash, heads::Column::Balance])
             .to_owned()

@@ -40,8 +40,9 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     devices: &BTreeMap<NodeId, Device>,
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<Entity> =
-        RowWriter::or(|| OnConflict::column(Column::Node).update_column(Column::Device).to_owned());
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
+        OnConflict::column(Column::Node).update_column(Column::Device).to_owned()
+    });
     let rows: Vec<ActiveModel> = devices
         .iter()
         .map(|(node, device)| {

@@ -54,7 +54,7 @@ pub(in crate::store) async fn add(
     db: &impl ConnectionTrait,
     tallies: &BTreeMap<NodeId, Tally>,
 ) -> Result<(), DbErr> {
-    static SUM: RowWriter<Entity> = RowWriter::or(|| {
+    static SUM: RowWriter<Entity> = RowWriter::on_conflict(|| {
         let sum = |column: Column| {
             let added = Expr::col(("excluded", column));
             Expr::col((Entity, column)).add(added)

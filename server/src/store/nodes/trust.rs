@@ -77,7 +77,7 @@ pub(in crate::store) async fn put_windows(
     db: &impl ConnectionTrait,
     changed: &BTreeMap<NodeId, u32>,
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<windows::Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<windows::Entity> = RowWriter::on_conflict(|| {
         let update = windows::Column::Leases;
         OnConflict::column(windows::Column::Node).update_column(update).to_owned()
     });
@@ -94,7 +94,7 @@ pub(in crate::store) async fn put_records(
 ) -> Result<(), DbErr> {
     use operators::Column;
 
-    static NEWEST: RowWriter<operators::Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<operators::Entity> = RowWriter::on_conflict(|| {
         OnConflict::column(Column::Operator)
             .update_columns([Column::Accepted, Column::Agreed, Column::BarredUs])
             .to_owned()

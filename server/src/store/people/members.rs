@@ -81,8 +81,9 @@ pub(in crate::store) async fn add_all(
     user: UserId,
     places: &[(WorkspaceId, Role)],
 ) -> Result<(), DbErr> {
-    static NEW: RowWriter<row::Entity> =
-        RowWriter::or(|| OnConflict::columns([C::Workspace, C::UserId]).do_nothing().to_owned());
+    static NEW: RowWriter<row::Entity> = RowWriter::on_conflict(|| {
+        OnConflict::columns([C::Workspace, C::UserId]).do_nothing().to_owned()
+    });
     let since = micros(clock::now());
     let row = |(workspace, role): &(WorkspaceId, Role)| row::ActiveModel {
         workspace: Set(workspace.uuid()),

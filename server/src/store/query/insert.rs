@@ -31,7 +31,7 @@ impl<E: EntityTrait> RowWriter<E> {
     }
 
     /// Writes rows, some of which may be there.
-    pub const fn or(conflict: fn() -> OnConflict) -> Self {
+    pub const fn on_conflict(conflict: fn() -> OnConflict) -> Self {
         Self::with(Some(conflict))
     }
 
@@ -105,16 +105,6 @@ fn unset<E: EntityTrait>(column: E::Column) -> DbErr {
     DbErr::AttrNotSet(column.as_str().to_owned())
 }
 
-/// The rows, cut to the lengths of statements.
-pub(in crate::store) fn row_groups<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
-    std::iter::from_fn(move || {
-        let n = ROWS.into_iter().find(|n| *n <= rows.len())?;
-        let (some, rest) = rows.split_at(n);
-        rows = rest;
-        Some(some)
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use sea_orm::ActiveValue::{NotSet, Set};
@@ -129,22 +119,10 @@ mod tests {
         ActiveModel { node: Set(Uuid::from_u128(n.into())), tasks: Set(1), earned: Set(2) }
     }
 
-    #[test]
-    fn rows_are_grouped_into_few_lengths_without_loss() {
-        for n in [0, 1, 5, 256, 1_000, 1_023] {
-            let rows: Vec<usize> = (0..n).collect();
-
-            let cut: Vec<&[usize]> = row_groups(&rows).collect();
-
-            assert!(cut.iter().all(|some| ROWS.contains(&some.len())));
-            assert_eq!(cut.concat(), rows);
-        }
-    }
-
     #[tokio::test]
     async fn statement_is_the_one_that_the_library_builds() {
         let update = || OnConflict::column(Column::Node).update_column(Column::Tasks).to_owned();
-        for writer in [RowWriter::<Entity>::new(), RowWriter::or(update)] {
+        for writer in [RowWriter::<Entity>::new(), RowWriter::on_conflict(update)] {
             for backend in [DbBackend::Sqlite, DbBackend::Postgres] {
                 for (place, n) in ROWS.into_iter().enumerate() {
                     for first in [0, 500] {
@@ -163,7 +141,7 @@ mod tests {
     async fn rows_are_written_once_or_updated() {
         static NEW: RowWriter<Entity> = RowWriter::new();
         static KEEP: RowWriter<Entity> =
-            RowWriter::or(|| OnConflict::column(Column::Node).do_nothing().to_owned());
+            RowWriter::on_conflict(|| OnConflict::column(Column::Node).do_nothing().to_owned());
         for fresh in databases().await {
             let db = &fresh.db;
 

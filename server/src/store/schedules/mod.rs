@@ -48,7 +48,7 @@ pub(in crate::store) async fn put(
     db: &impl ConnectionTrait,
     schedules: &BTreeMap<JobId, Schedule>,
 ) -> Result<(), DbErr> {
-    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
         let all = [
             Column::UserId,
             Column::ApiKey,

@@ -36,7 +36,7 @@ pub(in crate::store) async fn insert(
     db: &impl ConnectionTrait,
     skips: &[Skip],
 ) -> Result<(), DbErr> {
-    static NEW: RowWriter<Entity> = RowWriter::or(|| {
+    static NEW: RowWriter<Entity> = RowWriter::on_conflict(|| {
         OnConflict::columns([Column::Job, Column::FirstUs]).do_nothing().to_owned()
     });
     NEW.write(db, skips.iter().map(row)).await

@@ -144,7 +144,7 @@ pub(in crate::store) async fn put(
     runs: &[RunRecord],
     new: &BTreeSet<RunId>,
 ) -> Result<Vec<String>, DbErr> {
-    static NEWEST: RowWriter<Entity> = RowWriter::or(|| {
+    static NEWEST: RowWriter<Entity> = RowWriter::on_conflict(|| {
         OnConflict::column(Column::Id)
             .update_columns([
                 Column::State,

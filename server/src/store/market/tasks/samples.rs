@@ -83,7 +83,7 @@ pub async fn purge(db: &impl ConnectionTrait, ended: Ended) -> Result<bool, DbEr
 
 pub(crate) async fn insert(db: &impl ConnectionTrait, samples: &[Sample]) -> Result<(), DbErr> {
     // After a restart of the server a node may send some again.
-    static NEW: RowWriter<Entity> = RowWriter::or(|| {
+    static NEW: RowWriter<Entity> = RowWriter::on_conflict(|| {
         let key = [Column::Run, Column::AtUs, Column::Stage, Column::Idx, Column::Attempt];
         OnConflict::columns(key).do_nothing().to_owned()
     });
