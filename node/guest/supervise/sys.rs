@@ -220,7 +220,7 @@ pub fn start(
     }
     match started {
         // There is no room for a process, whichever program it runs, or the engine's rules do not
-        // let the library make one.
+        // let the library make one: that is the node's fault, never the program's.
         Err(error @ (EPERM | EAGAIN | ENOMEM)) => Err(io::Error::from_raw_os_error(error)),
         started => Ok(started),
     }

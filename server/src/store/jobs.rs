@@ -21,7 +21,7 @@ use super::market::runs;
 use super::market::runs::RunView;
 use super::query::selection;
 use super::query::selection::{Found, Selection};
-use super::query::text::Text;
+use super::query::statement_text::StatementText;
 use super::schedules;
 use crate::clock;
 pub use change::{Change, change, rename};
@@ -155,7 +155,7 @@ pub async fn find_with_run(
     owner: WorkspaceId,
     id: JobId,
 ) -> Result<Option<(Job, Option<RunView>)>, DbErr> {
-    static SELECT: Text = Text::new();
+    static SELECT: StatementText = StatementText::new();
     let of_run = row::Entity::belongs_to(runs::Entity).from(C::Run).to(runs::Column::Id);
     let found = find_with::<runs::Entity>(db, &SELECT, owner, id, of_run.into()).await?;
     let Some((job, run)) = found else { return Ok(None) };
@@ -168,7 +168,7 @@ pub async fn find_with_schedule(
     owner: WorkspaceId,
     id: JobId,
 ) -> Result<Option<(Job, bool)>, DbErr> {
-    static SELECT: Text = Text::new();
+    static SELECT: StatementText = StatementText::new();
     let of_schedule =
         row::Entity::belongs_to(schedules::Entity).from(C::Id).to(schedules::Column::Job);
     let found = find_with::<schedules::Entity>(db, &SELECT, owner, id, of_schedule.into()).await?;
@@ -178,7 +178,7 @@ pub async fn find_with_schedule(
 /// A job with the row of another table that belongs to it.
 async fn find_with<E: EntityTrait>(
     db: &impl ConnectionTrait,
-    select: &Text,
+    select: &StatementText,
     owner: WorkspaceId,
     id: JobId,
     other: RelationDef,

@@ -8,19 +8,18 @@ use sea_orm::{
     Insert, InsertMany, Iterable as _, QueryTrait as _, Statement,
 };
 
-use super::text::Text;
+use super::statement_text::StatementText;
 
 /// How many rows one statement writes. With few lengths there are few statements, so that the
 /// database prepares each once: unprepared ones of any length cost time and a lot of memory.
 const ROWS: [usize; 5] = [256, 64, 16, 4, 1];
 
-/// The statements that write rows of an entity in one way. To make one of 256 rows takes longer
-/// than to run it.
+/// The statements that write rows of an entity in one way.
 pub(in crate::store) struct RowWriter<E> {
     /// What becomes of a row whose key is taken. Without it, that is an error.
     conflict: Option<fn() -> OnConflict>,
     /// One for each of [`ROWS`].
-    texts: [Text; ROWS.len()],
+    texts: [StatementText; ROWS.len()],
     entity: PhantomData<fn() -> E>,
 }
 
@@ -36,7 +35,7 @@ impl<E: EntityTrait> RowWriter<E> {
     }
 
     const fn with(conflict: Option<fn() -> OnConflict>) -> Self {
-        let texts = [const { Text::new() }; ROWS.len()];
+        let texts = [const { StatementText::new() }; ROWS.len()];
         Self { conflict, texts, entity: PhantomData }
     }
 

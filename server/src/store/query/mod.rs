@@ -4,4 +4,4 @@ pub(super) mod document;
 pub(super) mod insert;
 pub(super) mod rows;
 pub mod selection;
-pub(super) mod text;
+pub(super) mod statement_text;
